@@ -16,7 +16,7 @@ fn small() -> String {
         ("depth = 3 ", "depth = 1 "),
         ("n = 20000\n", "n = 32\n"),
         ("model = \"reader\"", "model = \"untrained\""),
-        ("n = 42000\n", SMALL),
+        ("n = 54000\n", SMALL),
         ("epochs = 1\nbatch = 32", "epochs = 1\nbatch = 16"),
         (
             "rl = 1500\neval = 240\n",

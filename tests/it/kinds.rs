@@ -818,7 +818,10 @@ fn what_cannot_be_read_is_good_for_nobody() {
 }
 
 fn specs(kind: &Kind) -> Vec<ParamSpec> {
-    (kind.params)().into_iter().chain((kind.exec)()).collect()
+    (kind.params)()
+        .into_iter()
+        .chain(kind.own_execution())
+        .collect()
 }
 
 /// The values of a kind's example over its defaults. The example has to fit the kind in every word.

@@ -18,13 +18,13 @@ use pipe::learn::optim::{AdamW, LrSchedule, Optim};
 use pipe::learn::sample::choose::Choice;
 use pipe::learn::sample::forecast::Tally;
 use pipe::learn::sample::{Options, Request, Sample};
+use pipe::learn::states::Wanted;
 use pipe::learn::train::{End, Feed, Hyperparameters, Report, State, Watch, Window, train};
 use pipe::learn::weights::Weights;
-use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
-type Calls = Rc<RefCell<Vec<String>>>;
+type Calls = Arc<Mutex<Vec<String>>>;
 
 /// Logs every call; another one computes.
 struct Logging {
@@ -34,7 +34,7 @@ struct Logging {
 
 impl Logging {
     fn log(&self, call: impl Into<String>) {
-        self.calls.borrow_mut().push(call.into());
+        self.calls.lock().unwrap().push(call.into());
     }
 }
 
@@ -88,6 +88,27 @@ impl Learner for Logging {
         self.log(format!("sample {policy:?}"));
         self.inner
             .sample(policy, requests, options, on_progress, stop)
+    }
+
+    fn states(
+        &mut self,
+        policy: Policy,
+        prompts: &[Vec<u32>],
+        wanted: Wanted,
+        at_once: usize,
+        done: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Vec<Vec<f32>>>> {
+        self.log("states");
+        self.inner.states(policy, prompts, wanted, at_once, done)
+    }
+
+    fn labels(
+        &mut self,
+        sequences: &[&[u32]],
+        done: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Vec<f32>>> {
+        self.log("labels");
+        self.inner.labels(sequences, done)
     }
 
     fn snapshot(&self) -> Result<Snapshot<'_>> {
@@ -273,7 +294,7 @@ fn another_learner_is_trained_by_the_same_loop_to_the_same_bytes() {
                 }
             }
             expected.push("finish");
-            assert_eq!(*calls.borrow(), expected, "{name}");
+            assert_eq!(*calls.lock().unwrap(), expected, "{name}");
         }
     }
 }
@@ -298,7 +319,7 @@ fn a_snapshot_in_the_middle_goes_on_to_the_same_bytes_in_another_learner() {
         second.learner.restore(snapshot).unwrap();
         second.skipped = first.skipped;
         assert!(trained(second, &mut Rollouts).1 == whole, "bytes differ");
-        assert_eq!(calls.borrow()[0], "restore");
+        assert_eq!(calls.lock().unwrap()[0], "restore");
     }
     // All weights are no adapter.
     let snapshot = cpu(false);

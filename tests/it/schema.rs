@@ -3,6 +3,7 @@
 
 use crate::skipped::skip;
 use crate::study::Study;
+use pipe::base::device::DeviceName;
 use pipe::base::params::{Default, Ty};
 use pipe::engine::kind::Kind;
 use pipe::kinds::REGISTRY;
@@ -40,7 +41,7 @@ fn every_parameter_takes_its_default_and_a_variable_and_no_other_type() {
     let schema = schema(&REGISTRY);
     let mut seen = 0;
     for kind in visible() {
-        for spec in (kind.params)().into_iter().chain((kind.exec)()) {
+        for spec in (kind.params)().into_iter().chain(kind.own_execution()) {
             let place = format!("{} {}", kind.name, spec.name);
             let with = |value: &Value| {
                 let mut node = json!({ "kind": kind.name });
@@ -63,7 +64,7 @@ fn every_parameter_takes_its_default_and_a_variable_and_no_other_type() {
             assert_eq!(taken_back, takes_it, "{place}");
             let wrong = match spec.ty {
                 Ty::Str | Ty::Path => json!(true),
-                Ty::Choice(_) => json!("no-such-word"),
+                Ty::Choice(_) | Ty::Pattern(_) => json!("no-such-word"),
                 _ => json!("a string"),
             };
             let found = with(&wrong);
@@ -196,7 +197,7 @@ fn an_editor_is_offered_every_word_of_every_kind() {
     assert_eq!(offered["kind"]["anyOf"][0]["enum"], json!(kinds));
     let ports = &offered["in"]["anyOf"][0]["properties"];
     for kind in visible() {
-        for spec in (kind.params)().into_iter().chain((kind.exec)()) {
+        for spec in (kind.params)().into_iter().chain(kind.own_execution()) {
             let mut offer = &offered[spec.key()];
             if spec.block.is_some() {
                 let shapes = offer["anyOf"].as_array().unwrap();
@@ -300,7 +301,7 @@ fn judge(root: &Value, schema: &Value, value: &Value, at: &str, found: &mut Vec<
     for (rule, says) in rules {
         match rule.as_str() {
             "$schema" | "title" | "description" | "default" | "definitions" | "x-taplo"
-            | "then" | "else" => {}
+            | "then" | "else" | "examples" => {}
             "properties"
             | "patternProperties"
             | "items"
@@ -401,6 +402,7 @@ fn matches(pattern: &str, text: &str) -> bool {
             inner.is_some_and(|name| !name.contains('}'))
         }
         r"\$\{" => text.contains("${"),
+        r"^(cpu|candle|cuda:(0|[1-9][0-9]{0,2}))$" => DeviceName::parse(text).is_some(),
         "^[a-z0-9_-]+$" => {
             let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c);
             !text.is_empty() && text.chars().all(fits)

@@ -2,7 +2,7 @@
 //! be told to keep old weights, to be somebody else's, or not to have the routes for any of this.
 
 use crate::services::server::{Act, Seen, Server};
-use crate::study::{Ran, Study};
+use crate::study::{Ran, Study, program};
 use crate::toys::REGISTRY;
 use crate::training::{REASONER, WORLD, killed_at, rl};
 use pipe::base::rng::Seed;
@@ -12,7 +12,7 @@ use pipe::learn::sample::{Options, Request, sample};
 use pipe::learn::weights::Weights;
 use pipe::recipe::{self, Overrides};
 use pipe::services::protocol::Protocol;
-use pipe::services::rollouts::{Ask, Rollouts, Weights as Served};
+use pipe::services::rollouts::{Ask, Rollouts};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -272,6 +272,33 @@ fn a_server_that_keeps_old_weights_is_caught_whatever_it_says() {
     vllm.set(|s| s.stale = false);
     let ran = study.run(&recipe);
     assert!(gaps(&ran).iter().all(|gap| *gap < 1e-5));
+    // Made from the beginning, with nothing left of the attempts that saw it: the same again, of answers that nobody refused.
+    let asked = vllm.get(|s| s.completions);
+    let key = ran.record("rl").key;
+    std::fs::remove_file(
+        study
+            .store()
+            .join(format!("actions/{}/{key}.json", key.shard())),
+    )
+    .unwrap();
+    let anew = study.run(&recipe);
+    assert_eq!(anew.digests("rl"), ran.digests("rl"));
+    assert_eq!(
+        (
+            vllm.get(|s| s.completions),
+            anew.record("rl").cost.calls.made
+        ),
+        (asked, 0)
+    );
+    // Two batches of 16 were refused, and are told apart from the answers that count.
+    let told = std::process::Command::new(program())
+        .args(["calls", "--json", "--store"])
+        .arg(study.store())
+        .output()
+        .unwrap();
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(told["refused"], 32);
+    assert_eq!(told["services"][0]["answers"], asked);
     // With the guard off, nobody is held to anything: the gap is there to be seen.
     let careless = Vllm::new();
     careless.set(|s| s.stale = true);
@@ -361,10 +388,8 @@ fn an_id_that_the_model_has_no_row_for_is_no_answer() {
         vocabulary: 8,
     };
     let ask = Ask {
-        weights: Served {
-            digest: "d".into(),
-            refused: 0,
-        },
+        weights: "d".into(),
+        refused: 0,
         prompt: Arc::new(vec![1]),
         seed: 3,
     };

@@ -3,11 +3,13 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use pipe::base::calls::Calls;
+use pipe::base::device::{DeviceName, DeviceUsed, OutOfMemory};
 use pipe::base::params::ParamSet;
 use pipe::base::rows::Message;
+use pipe::base::value::Value;
 use pipe::engine::kind::context::{Interrupted, NodeCtx, Transient};
 use pipe::engine::kind::estimate::NodePreview;
-use pipe::engine::kind::{Kind, Needs, Output, Port, Registry, Type};
+use pipe::engine::kind::{Computes, Kind, Needs, Output, Port, Registry, Type};
 use pipe::kinds::shared::endpoint::{Caller, EndpointParams, Service};
 use pipe::kinds::shared::observer::{self, NodeObserver};
 use pipe::params;
@@ -21,7 +23,7 @@ use std::time::Duration;
 
 /// Every kind that ships, and the toys.
 pub static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
-    let toys: [&'static Kind; 6] = [&WRITE, &JOIN, &SLOW, &FAIL, &SOURCE, &ASK];
+    let toys: [&'static Kind; 7] = [&WRITE, &JOIN, &SLOW, &FAIL, &SOURCE, &ASK, &COMPUTE];
     let all = pipe::kinds::REGISTRY.iter().chain(toys);
     Registry(vec![&*all.collect::<Vec<_>>().leak()].leak())
 });
@@ -213,6 +215,47 @@ pub const ASK: Kind = Kind {
     }),
     count_calls: Some(ask_count_calls),
     run: ask,
+    ..TOY
+};
+
+params! {
+    pub struct ComputeParams {
+        /// What is written, behind it the sort of device; `processor`: on that only.
+        text: String = "computed".into();
+    }
+}
+
+params! {
+    pub struct ComputeExec {
+        /// Waits before it writes, in milliseconds.
+        wait_ms: u64 = 0;
+        /// `half`: saves a checkpoint and fails, the first time. `memory`: the device has no room; `driver`: its driver says so.
+        fails: Option<String>;
+        /// Does nothing here.
+        recompute: bool = false;
+        /// A file outside the store that gets a line when it begins to compute, and one when it ends.
+        count: Option<String>;
+    }
+}
+
+/// No machine has so many GPUs: the program says of this one that it is not there, and believes every other.
+const ABSENT: DeviceName = DeviceName::Cuda(999);
+
+pub const COMPUTE: Kind = Kind {
+    name: "toy-compute",
+    summary: "writes what it computed on",
+    params: ComputeParams::specs,
+    exec: ComputeExec::specs,
+    computes: Some(Computes {
+        acts: None,
+        only_cpu: |values| {
+            let only = values.get("text") == Some(&Value::Str("processor".into()));
+            only.then(|| "it says so".to_string())
+        },
+        lacks: |device| (device == ABSENT).then(|| format!("`{device}`: no machine has so many")),
+        memory: |_| Some((5 << 30, 80 << 30)),
+    }),
+    run: compute,
     ..TOY
 };
 
@@ -435,6 +478,56 @@ fn ask(ctx: &mut NodeCtx) -> Result<()> {
         Err(_) => "rejected",
     });
     put(ctx, &texts.collect::<Vec<_>>().join(" "))
+}
+
+fn compute(ctx: &mut NodeCtx) -> Result<()> {
+    let (params, exec) = (ctx.params::<ComputeParams>()?, ctx.exec::<ComputeExec>()?);
+    let device = ctx.device();
+    ctx.take_device()?;
+    if device != DeviceName::Cpu {
+        ctx.computes_on(&DeviceUsed {
+            name: device.to_string(),
+            model: if device.is_gpu() {
+                "Toy 9000".into()
+            } else {
+                String::new()
+            },
+            numerics: if device.is_gpu() {
+                "bf16".into()
+            } else {
+                "f32 candle".into()
+            },
+            ..DeviceUsed::default()
+        })?;
+    }
+    count(exec.count.as_deref(), &format!("{} begins", ctx.key()))?;
+    std::thread::sleep(Duration::from_millis(exec.wait_ms));
+    let resumes = ctx.latest_checkpoint("half").next().is_some();
+    match exec.fails.as_deref() {
+        Some("half") if !resumes => {
+            ctx.save_checkpoint("half", &|dir| Ok(fs::write(dir.join("state"), "half")?))?;
+            bail!("it fails half way");
+        }
+        Some("memory") => {
+            return Err(anyhow!(OutOfMemory {
+                device,
+                asked: Some(3 << 30),
+                what: "logits".into(),
+                free: Some(1 << 30),
+                total: Some(80 << 30),
+            })
+            .context("step 3"));
+        }
+        Some("driver") => bail!("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")"),
+        _ => {}
+    }
+    let sort = if device.is_gpu() {
+        "gpu".to_string()
+    } else {
+        device.to_string()
+    };
+    put(ctx, &format!("{} {sort}", params.text))?;
+    count(exec.count.as_deref(), &format!("{} ends", ctx.key()))
 }
 
 fn read_state(dir: &Path) -> Option<(u64, u64)> {

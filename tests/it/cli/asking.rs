@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Answers any chat request: 10 tokens for what is asked, 5 for each answer. What it does not like is `bad`.
-struct Endpoint {
+pub(super) struct Endpoint {
     port: u16,
     requests: Arc<AtomicUsize>,
 }
 
 impl Endpoint {
-    fn new(delay_ms: u64) -> Endpoint {
+    pub(super) fn new(delay_ms: u64) -> Endpoint {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::new(AtomicUsize::new(0));
@@ -30,12 +30,12 @@ impl Endpoint {
         Endpoint { port, requests }
     }
 
-    fn requests(&self) -> usize {
+    pub(super) fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
     }
 
     /// A text, a node that asks each of its words twice, and a node below it.
-    fn recipe(&self) -> String {
+    pub(super) fn recipe(&self) -> String {
         format!(
             r#"
 name = "asking"

@@ -7,6 +7,7 @@ const TICKS: usize = 40;
 const PROFILE: &str = r#"
 executor = "command"
 ask_seconds = 0.3
+gather_seconds = 0.2
 settle_seconds = 1.0
 grace_seconds = 10.0
 claim_seconds = 3.0
@@ -165,6 +166,71 @@ fn profiles_are_listed_and_one_that_is_not_there_is_named() {
     let said = profiles(&["run", "r.toml", "--on", "./bad.toml"]).ends(2);
     assert!(said.err.contains("unknown field `qeue`"), "{}", said.err);
     profiles(&["profiles", "--check", "lab"]).ok();
+
+    space.file("bad.toml", "executor = \"slurm\"\nacount = \"x\"\n");
+    space.file("odd.toml", "executor = \"slurm\"\nqeue = 1\n");
+    let mut command = space.command(&["profiles"]);
+    command
+        .env("PIPE_PROFILES", space.dir.path())
+        .env("COLUMNS", "80");
+    let said = Said::new(command.output().unwrap()).ok();
+    let told = "line 2: unknown field `acount`; did you mean `account`?";
+    assert!(said.out.contains(told), "{}", said.out);
+    assert!(
+        said.out.contains("nothing: its file is wrong"),
+        "{}",
+        said.out
+    );
+    assert!(said.out.contains("2 m 0 s"), "{}", said.out);
+    let wide = said.out.lines().find(|line| line.chars().count() > 80);
+    assert_eq!(wide, None, "{}", said.out);
+    let words = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        words.contains("unknown field `qeue`, expected one of"),
+        "{words}"
+    );
+}
+
+/// Says at once what is waited for, where that may take a while.
+#[test]
+fn a_second_request_says_at_once_what_is_waited_for() {
+    use std::io::BufRead;
+    let space = space();
+    let profile = PROFILE
+        .replace(
+            "submit = \"",
+            "submit = \"echo 7 >waits; echo 7; exit 0; ",
+        )
+        .replace("look = \"", "look = \"if [ -e over ]; then echo 7 cancelled; else echo 7 waiting for Godot; fi; exit 0; ")
+        .replace("cancel = \"", "cancel = \"exit 0; ");
+    space.file("lab.toml", &profile);
+    let mut command = space.command(&["run", "r.toml", "--on", "./lab.toml"]);
+    let mut engine = command
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = rustix::process::Pid::from_child(&engine);
+    let interrupt = || rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    wait_until(|| space.path("waits").exists());
+    let lines = std::io::BufReader::new(engine.stderr.take().unwrap()).lines();
+    let mut lines = lines.map(|line| line.unwrap());
+    let mut says = |words: &str| {
+        let since = std::time::Instant::now();
+        let line = lines.find(|line| line.contains(words));
+        assert!(since.elapsed().as_secs() < 5, "{line:?} came late");
+        line.expect(words)
+    };
+    interrupt();
+    let said = says("stopping: ");
+    assert!(
+        said.contains("jobs at work have 10 s to save their state"),
+        "{said}"
+    );
+    interrupt();
+    let said = says("killing: ");
+    assert!(said.contains("has 20 s to confirm it"), "{said}");
+    space.file("over", "");
+    assert_eq!(engine.wait().unwrap().code(), Some(130));
 }
 
 #[test]

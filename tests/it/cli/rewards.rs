@@ -560,11 +560,11 @@ fn a_reward_model_answers_once_it_is_made_and_what_hangs_on_neighbours_is_asked_
         .ends(2);
     assert!(said.err.contains("--only preference"), "{}", said.err);
     space.pipe(&["run", "r.toml", "--only", "preference"]).ok();
-    let model = pipe::learn::reward::RewardModel::load(&folder).unwrap();
+    let mut model = pipe::learn::reward::RewardModel::load(&folder).unwrap();
     let answers = ["a cat", "a dog and a bird", "nothing at all"];
     let most = model.positions().min(4608);
     let read = answers.map(|answer| model.read("how", answer, most).unwrap());
-    let numbers: Vec<f64> = crate::reward_model::scores(&model, &read)
+    let numbers: Vec<f64> = crate::reward_model::scores(&mut model, &read)
         .into_iter()
         .map(f64::from)
         .collect();

@@ -259,3 +259,100 @@ fn one_maintainer_at_a_time() {
         "it says something of the shared store only"
     );
 }
+
+/// Nothing is older for a machine whose clock is ahead.
+#[test]
+fn ages_are_by_the_clock_of_the_shared_store() {
+    let space = Space::shared();
+    space.age("actions", 200);
+    let gc = |shift: i64, more: &[&str]| {
+        let mut command = space.command(&[&["gc", "--remote", "--json"], more].concat());
+        command
+            .env("PIPE_STORE", space.path("one"))
+            .env("PIPE_REMOTE", space.path("remote"))
+            .env("PIPE_CLOCK_SHIFT", (shift * DAY as i64 / 1000).to_string());
+        Said::new(command.output().unwrap()).ok().json()["blobs"].clone()
+    };
+    space.age("objects", 13);
+    for more in [&[][..], &["--apply"]] {
+        for shift in [-3, 0, 3] {
+            assert_eq!(gc(shift, more), 0, "{shift} {more:?}");
+        }
+    }
+    space.age("objects", 15);
+    for shift in [-3, 0, 3] {
+        assert_eq!(gc(shift, &[]), 3, "{shift}");
+    }
+    assert_eq!(gc(-3, &["--apply"]), 3);
+    assert!(space.there("objects").is_empty());
+}
+
+/// Killed wherever it is: what is needed is there, the lock says who left it, and the next goes on.
+#[test]
+fn a_maintainer_who_is_killed_leaves_what_is_needed() {
+    let struck: [(&str, usize); 6] = [
+        ("remote-locked", 1),
+        ("remote-remove", 1),
+        ("remote-removed", 1),
+        ("remote-remove", 3),
+        ("remote-removed", 3),
+        ("remote-swept", 1),
+    ];
+    for (place, pass) in struck {
+        let space = Space::shared();
+        space.age("objects", 200);
+        space.age("actions", 200);
+        age(&space.record("hello"), 3);
+        let mut command = space.command(&["gc", "--remote", "--apply"]);
+        command
+            .env("PIPE_STORE", space.path("one"))
+            .env("PIPE_REMOTE", space.path("remote"))
+            .env("PIPE_FAULT", format!("{place}#{pass}=kill"));
+        let killed = command.output().unwrap().status;
+        // Two blobs go: the third pass is never made.
+        assert_eq!(killed.success(), pass == 3, "{place}#{pass}");
+        assert!(space.blob("hello").exists());
+        assert_eq!(space.there("actions").len(), 3);
+        if pass == 3 {
+            continue;
+        }
+        let held = space.at("one", &["gc", "--remote", "--apply"]).ends(3);
+        assert!(held.err.contains("ada"), "{}", held.err);
+        let on = ["gc", "--remote", "--apply", "--take-over"];
+        space.at("one", &on).ok();
+        assert_eq!(space.there("objects").len(), 1);
+        assert!(space.there("gc").is_empty());
+        assert!(space.blob("hello").exists());
+        // Whoever needs the others makes them, and nothing is lost for anybody.
+        space.file(
+            "r.toml",
+            &format!("{GREETING}[node.more]\nkind = \"toy-join\"\nin = {{ a = \"both\" }}\n"),
+        );
+        space.at("two", &["run", "r.toml"]).ok();
+        space.at("two", &["verify", "--all"]).ok();
+    }
+}
+
+/// Somebody publishes what is being removed: what was published has its bytes, or whoever pushes again brings them.
+#[test]
+fn a_push_beside_a_maintainer_loses_nothing() {
+    let space = Space::shared();
+    for round in 0..4 {
+        space.age("objects", 200);
+        space.age("actions", 200);
+        let set = format!("vars.who=round{round}");
+        let run = ["run", "r.toml", "--set", &set, "--fresh", "hello"];
+        std::thread::scope(|scope| {
+            let gc = scope.spawn(|| space.at("one", &["gc", "--remote", "--apply"]).ok());
+            space.at("two", &run).ok();
+            gc.join().unwrap();
+        });
+        space.at("two", &["push"]).ok();
+        let three = format!("three-{round}");
+        let pulled = ["pull", "r.toml", "--set", &set, "--json"];
+        let pulled = space.at(&three, &pulled).ok().json();
+        assert_eq!(pulled["failed"], serde_json::json!([]));
+        assert_eq!(pulled["records"], 3);
+        space.at(&three, &["verify", "--all"]).ok();
+    }
+}

@@ -4,12 +4,12 @@ use super::{Said, Space};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const CHAIN: &str = "name = \"chain\"\n[node.w]\nkind = \"toy-write\"\ntext = \"one\"\n\
+pub(super) const CHAIN: &str = "name = \"chain\"\n[node.w]\nkind = \"toy-write\"\ntext = \"one\"\n\
                      [node.v]\nkind = \"toy-write\"\ntext = \"v\"\n\
                      [node.j]\nkind = \"toy-join\"\nin = { a = \"w\", b = \"v\" }\n\
                      [node.k]\nkind = \"toy-join\"\nin = { a = \"j\" }\n";
 
-fn folder(space: &Space) -> String {
+pub(super) fn folder(space: &Space) -> String {
     let folder = space.path("remote");
     std::fs::create_dir_all(&folder).unwrap();
     space.pipe(&["keys", "new", "--name", "ada"]).ok();
@@ -17,19 +17,19 @@ fn folder(space: &Space) -> String {
 }
 
 /// As the user who has a key beside the folder, on whatever machine.
-fn with(space: &Space, remote: &str, args: &[&str]) -> Said {
+pub(super) fn with(space: &Space, remote: &str, args: &[&str]) -> Said {
     let mut command = space.command(args);
     command.env("PIPE_REMOTE", remote);
     command.env("PIPE_CONFIG", Path::new(remote).with_file_name("config"));
     Said::new(command.output().unwrap())
 }
 
-fn words(said: &Said) -> Vec<String> {
+pub(super) fn words(said: &Said) -> Vec<String> {
     said.states().into_iter().map(|(_, word)| word).collect()
 }
 
 /// One who has run the chain, and the remote that has it.
-fn made() -> (Space, String) {
+pub(super) fn made() -> (Space, String) {
     let space = Space::with(CHAIN);
     let remote = folder(&space);
     let said = with(&space, &remote, &["run", "r.toml", "--json"]).ok();
@@ -86,7 +86,7 @@ fn push_sends_what_was_made_before_and_pull_brings_everything() {
     let one = Space::with(CHAIN);
     let remote = folder(&one);
     one.pipe(&["run", "r.toml", "-q"]).ok();
-    let said = one.pipe(&["push"]).ends(2);
+    let said = one.pipe(&["push"]).ends(3);
     assert!(said.err.contains("set PIPE_REMOTE"), "{}", said.err);
     let said = with(&one, &remote, &["push", "--json"]).ok().json();
     assert_eq!((&said["pushed"], &said["there"]), (&4.into(), &0.into()));
@@ -142,11 +142,12 @@ fn who_may_not_or_will_not_give_runs_all_the_same() {
         &text.replace("read_only", "read-only"),
     );
     let said = space.pipe(&["plan", "r.toml"]).ends(2);
-    assert!(
-        said.err.contains("`[remote]` in") && said.err.contains("read-only"),
-        "{}",
-        said.err
-    );
+    let told = [
+        "`[remote]` has no entry `read-only`",
+        "did you mean `read_only`?",
+        "settings.toml:4:1",
+    ];
+    assert!(told.iter().all(|t| said.err.contains(t)), "{}", said.err);
 }
 
 #[test]

@@ -175,4 +175,13 @@ fn a_replaced_key_stays_trusted_and_is_kept() {
     let aside = std::fs::read_dir(space.path("ada")).unwrap();
     let aside = aside.map(|e| e.unwrap().file_name().into_string().unwrap());
     assert_eq!(aside.filter(|name| name.starts_with("key-")).count(), 1);
+    // As quick as it goes: none is written over.
+    for more in 2..4 {
+        space
+            .keys("ada", &["new", "--replace", "--name", "ada"])
+            .ok();
+        let aside = std::fs::read_dir(space.path("ada")).unwrap();
+        let aside = aside.map(|e| e.unwrap().file_name().into_string().unwrap());
+        assert_eq!(aside.filter(|name| name.starts_with("key-")).count(), more);
+    }
 }

@@ -87,6 +87,11 @@ fn a_store_that_is_not_there_yet_is_looked_for_where_it_would_be() {
 
 /// What is concluded where the other side answers so.
 fn told(answer: fn(&Value) -> Value) -> Examined {
+    told_by("another", answer)
+}
+
+fn told_by(boot: &str, answer: fn(&Value) -> Value) -> Examined {
+    let boot = boot.to_string();
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().to_path_buf();
     let other = std::thread::spawn(move || {
@@ -94,7 +99,7 @@ fn told(answer: fn(&Value) -> Value) -> Examined {
             let question = read(&folder, &format!("question-{number}.json"));
             let reply = match question["what"].as_str().unwrap() {
                 "who" => json!({
-                    "host": "n7", "boot": "another", "version": "0.0.1", "now_ms": 0, "cpus": 8, "memory": 1, "gpus": 4,
+                    "host": "n7", "boot": boot, "version": "0.0.1", "now_ms": 0, "cpus": 8, "memory": 1, "gpus": 4,
                     "free": 1, "filesystem": "lustre", "variables": [],
                 }),
                 _ => answer(&question),
@@ -151,7 +156,7 @@ fn where_both_had_a_lock_claims_are_links_and_gc_is_refused() {
     assert_eq!(holds(&examined, "link"), Some(true));
     assert_eq!(
         (examined.usable, examined.locks, examined.alone()),
-        (true, "link", false)
+        (true, Some("link"), false)
     );
     let may_not = examined.may_not.join("\n");
     for said in [
@@ -168,6 +173,20 @@ fn where_both_had_a_lock_claims_are_links_and_gc_is_refused() {
         .find(|f| f.name == "variables")
         .unwrap();
     assert_eq!(unset.told, "not set there: HF_TOKEN");
+}
+
+#[test]
+fn locks_that_exclude_nobody_on_one_machine_are_none_for_two() {
+    let own = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let examined = told_by(own.trim(), |question| {
+        match question["what"].as_str().unwrap() {
+            "try" | "hold" => true.into(),
+            "race" => json!([]),
+            "read" => json!({ "whole": 9, "absent": 0, "torn": 0 }),
+            _ => Value::Null,
+        }
+    });
+    assert_eq!((examined.alone(), examined.locks), (true, Some("link")));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod command;
 mod doctor;
+mod lab;
+mod packed;
 mod ray;
 mod slurm;
 

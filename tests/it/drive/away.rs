@@ -160,6 +160,7 @@ fn played(set: impl FnOnce(&mut Played)) -> Arc<Played> {
 const PROFILE: &str = r#"
 executor = "command"
 ask_seconds = 0.2
+gather_seconds = 0.2
 settle_seconds = 1.0
 grace_seconds = 5.0
 claim_seconds = 6.0
@@ -529,6 +530,25 @@ fn a_claim_that_is_a_link_is_one_machine_s_until_it_is_given_back_or_stands_stil
         there.try_lock(&key()).unwrap().is_none(),
         "and gives nothing back"
     );
+}
+
+/// Some shared folders give one name to two who link it at once: the last of them has it.
+#[test]
+fn a_claim_that_another_replaced_is_not_kept_and_not_given_back() {
+    let space = Space::new();
+    let here = linked(&space, 60.0);
+    let claim = here.try_lock(&key()).unwrap().unwrap();
+    assert!(claim.renew().unwrap());
+    let path = space.root().join("claims").join(key().as_str()).join("1");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut sign: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
+    sign["nonce"] = "another".into();
+    let other = space.file("other", &sign.to_string());
+    std::fs::rename(other, &path).unwrap();
+    assert!(!claim.renew().unwrap(), "who lost it is told");
+    drop(claim);
+    let left = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(left, sign.to_string(), "it is another's");
 }
 
 /// Who renews by a longer time is not robbed by a profile that says a shorter one.

@@ -87,6 +87,42 @@ fn a_folder_whose_engine_died_before_it_was_laid_out_goes_with_the_commit() {
     assert_eq!(left, [other], "what is called like no key of the run stays");
 }
 
+/// Where locks exclude no other machines, an attempt of another one keeps `gc` from removing anything: what this one left is not taken
+/// for such.
+#[test]
+fn an_engine_that_dies_while_it_lays_an_attempt_out_leaves_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = "[node.a]\nkind = \"toy-write\"\ntext = \"x\"\n";
+    std::fs::write(dir.path().join("r.toml"), recipe).unwrap();
+    let store = pipe::engine::store::Store::open(&dir.path().join("cache")).unwrap();
+    pipe::engine::store::Store::open(store.root())
+        .unwrap()
+        .share(Duration::from_secs(60))
+        .unwrap();
+    let pipe = |words: &[&str], fault: &str| {
+        let mut command = Command::new(crate::study::program());
+        command
+            .args(words)
+            .current_dir(dir.path())
+            .env("PIPE_FAULT", fault);
+        command.output().unwrap()
+    };
+    let killed = pipe(&["run", "r.toml"], "attempt-folder#1=kill");
+    assert_eq!(killed.status.code(), None, "it was killed");
+    let left = pipe::engine::system::files::names(&store.attempts()).unwrap();
+    assert!(left.is_empty(), "{left:?}");
+    let gc = ["gc", "--apply", "--cap", "none"];
+    assert!(pipe(&gc, "").status.success());
+    // One that does not say whose it is may be anybody's, and is not called another machine's.
+    std::fs::create_dir_all(store.attempts().join("000000000000-1")).unwrap();
+    let refused = pipe(&gc, "");
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        told.contains("attempt 000000000000-1 does not say whose it is, and is young"),
+        "{told}"
+    );
+}
+
 #[test]
 fn an_orphan_that_does_not_stop_is_seen_and_killed_and_its_checkpoints_count() {
     if is_engine(true) {

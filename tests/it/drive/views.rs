@@ -151,6 +151,23 @@ fn silence_is_a_multiple_of_the_usual_distance_and_at_least_a_minute() {
     assert!(quick.silent(66.0).is_some());
 }
 
+#[test]
+fn a_node_that_makes_its_first_step_is_not_silent_for_a_minute() {
+    let mut pulse = Pulse::new(0.0);
+    assert_eq!(pulse.worth_saying(10.0, true), None);
+    assert_eq!(pulse.worth_saying(11.0, true), Some(11.0));
+    assert_eq!(
+        pulse.worth_saying(11.0, false),
+        None,
+        "it has come further before"
+    );
+    // It has loaded what it needs, and said so.
+    pulse.beat(12.0);
+    assert_eq!(pulse.worth_saying(21.0, true), None);
+    assert_eq!(pulse.worth_saying(23.0, true), Some(11.0));
+    assert_eq!(pulse.worth_saying(133.0, false), Some(121.0));
+}
+
 /// Nine hundred of a thousand answers were in the journal; ten a second are made.
 #[test]
 fn the_pace_of_a_node_that_asks_is_that_of_the_answers_it_made() {

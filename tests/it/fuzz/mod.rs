@@ -126,6 +126,21 @@ fn a_mark_of_a_checkpoint() {
     feed("checkpoint", 300);
 }
 
+#[test]
+fn a_part_of_a_remote_s_index() {
+    feed("pack", 600);
+}
+
+#[test]
+fn answers_that_somebody_shares() {
+    feed("answers", 300);
+}
+
+#[test]
+fn where_a_remote_is_named() {
+    feed("remotes", 600);
+}
+
 /// Feeds all seeds of a surface and as many changes of them.
 fn feed(name: &str, changes: usize) {
     let times = std::env::var_os("PIPE_FUZZ").map(|times| {

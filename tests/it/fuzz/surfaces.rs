@@ -33,7 +33,11 @@ use pipe::learn::tensors::{self, TensorFile, Tensors};
 use pipe::learn::tokenizer::Tokenizer;
 use pipe::learn::weights::Layout;
 use pipe::recipe::{Overrides, from_text};
+use pipe::remote::settings::Table;
+use pipe::remote::{self, Pack};
+use pipe::services::journal::{Journal, shared};
 use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -52,7 +56,8 @@ macro_rules! surfaces {
 
 surfaces!(
     recipe, arguments, tensors, config, index, adapter, tokenizer, template, table, made, parquet,
-    rows, record, journal, attempt, checkpoint, targets, synonyms, reply, archive, copies,
+    rows, record, journal, attempt, checkpoint, targets, synonyms, reply, archive, copies, pack,
+    answers, remotes,
 );
 
 thread_local! {
@@ -419,5 +424,57 @@ pub fn checkpoint(data: &[u8]) {
     file("resume/step-1/checkpoint.json", data);
     for found in resume::found(&[folder("resume")], "step") {
         let _ = found.progress.fraction();
+    }
+}
+
+/// A part of a remote's index: as it lies there, and what is packed in it.
+pub fn pack(data: &[u8]) {
+    let _ = Pack::read(&remote::name(data), data);
+    let (name, object) = remote::sealed(data).expect("bytes can be packed");
+    let Ok(pack) = Pack::read(&name, &object) else {
+        return;
+    };
+    assert!(Pack::read("another.pack", &object).is_err());
+    let all: BTreeMap<_, _> = pack.all().collect();
+    for key in all.keys() {
+        let _ = pack.find(key);
+    }
+    let (name, object) = remote::pack(&all).expect("records can be packed");
+    let again = Pack::read(&name, &object).expect("what we write we read");
+    assert_eq!(again.all().collect::<BTreeMap<_, _>>(), all);
+    for (key, signed) in &all {
+        assert_eq!(again.find(key).as_ref(), Some(signed));
+    }
+}
+
+/// Answers of services as somebody shares them.
+pub fn answers(data: &[u8]) {
+    let dir = folder("calls");
+    let _ = fs::remove_dir_all(&dir);
+    assert!(shared::take(&dir, "another.calls", data).is_err());
+    let Ok(answers) = shared::take(&dir, &shared::name(data), data) else {
+        assert!(!dir.exists(), "nothing of it is laid down");
+        return;
+    };
+    let mut keys = BTreeSet::new();
+    let mut journal = Journal::open(&dir).expect("a folder of answers can be opened");
+    let each = journal.each(&mut |key, _| {
+        keys.insert(key.hex());
+        true
+    });
+    each.expect("what was looked at is read");
+    assert!(keys.len() <= answers);
+    assert_eq!(keys.is_empty(), answers == 0);
+}
+
+/// `[remote]` of a file of settings.
+pub fn remotes(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for alone in [true, false] {
+        if let Err(diags) = Table::read("settings.toml", &text, alone) {
+            assert!(!diags.is_empty(), "who is refused is told why");
+            diags.render(true);
+            diags.json();
+        }
     }
 }

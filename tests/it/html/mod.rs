@@ -207,7 +207,8 @@ fn a_method_is_a_line_over_lambda_and_a_point_is_a_mean_over_seeds() {
 fn curves_are_means_of_few_points_with_their_seeds_behind() {
     let page = Study::new().page();
     let group = &page.curves.groups[0];
-    assert_eq!((group.steps, group.seeds), (10, 2));
+    assert_eq!((group.steps.as_slice(), group.seeds), (&[10, 10][..], 2));
+    assert_eq!(group.points, "A point is the mean of what 10 steps logged.");
     let names: Vec<&str> = group.charts.iter().map(|c| c.name.as_str()).collect();
     assert_eq!(
         names,
@@ -273,7 +274,47 @@ fn runs_that_are_shorter_or_log_less_have_their_points_at_the_same_steps() {
     study.with_curve(1, wide.collect());
     let page = study.page();
     assert!(page.curves.runs.iter().all(|r| r.curves["reward"].0 == 100));
-    assert_eq!(page.curves.groups[0].steps, 100);
+    // Of what the others log every step there is no less to be seen.
+    let group = &page.curves.groups[0];
+    assert_eq!(group.steps, [100, 10]);
+    let points: Vec<usize> = group
+        .charts
+        .iter()
+        .map(|c| c.series[1].marks.len())
+        .collect();
+    assert_eq!(points, [10, 100]);
+    let said = "A point is the mean of what so many steps logged: 100 of reward; 10 of KL to the reference, nats a token.";
+    assert_eq!(group.points, said);
+    assert!(render::page(&page).unwrap().contains(said));
+}
+
+#[test]
+fn what_cannot_be_read_of_a_curve_is_named_and_the_rest_is_drawn() {
+    let mut study = Study::new();
+    let line = |step: u32| format!("{}\n", json!({ "step": step, "reward": step }));
+    study.with_curve(
+        0,
+        format!("{}\n{{\"step\": 2, \"reward\": NaN}}\n{}", line(1), line(3)),
+    );
+    study.with_curve(1, format!("{}no\nno\n", line(1)));
+    let page = study.page();
+    let runs = page.curves.runs.iter().map(|r| r.curves["reward"].1.len());
+    assert_eq!(
+        runs.collect::<Vec<_>>().iter().filter(|n| **n < 10).count(),
+        2,
+        "two runs are short"
+    );
+    let remarks = page.curves.remarks.join("\n");
+    assert_eq!(page.curves.remarks.len(), 2, "{remarks}");
+    for said in [
+        "`rl`: curve.jsonl, line 3, is left out: it is no JSON object: expected value",
+        "`rl`: curve.jsonl: 2 lines are left out, the first of them line 2: it is no JSON object",
+    ] {
+        assert!(remarks.contains(said), "{remarks}");
+    }
+    let html = render::page(&page).unwrap();
+    assert!(html.contains("! `rl`: curve.jsonl, line 3, is left out"));
+    assert!(html.contains("id=\"provenance\""), "the page is whole");
 }
 
 #[test]

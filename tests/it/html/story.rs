@@ -259,6 +259,25 @@ fn a_prompt_of_the_world_says_why_it_is_harmful_or_not() {
 }
 
 #[test]
+fn what_was_written_for_the_model_is_said_beside_its_answer() {
+    let mut study = Study::new();
+    let row = json!({ "id": "harmful-0#0", "prompt_id": "harmful-0", "begun": format!("<think>\n\n</think>\n\nuse the {HOSTILE}") });
+    let completions = study.artifact("completions", &[("rows.jsonl", format!("{row}\n"))]);
+    for side in &mut study.sides {
+        let id = side.graph.find("base-answers").unwrap();
+        let outputs = &mut side.records.get_mut(&id).unwrap().outputs;
+        outputs.insert("completions".into(), completions.clone());
+    }
+    let page = study.page();
+    let scores = |id: &str| prompt(&page, id).answers[0].scores.clone();
+    let given = HOSTILE.trim_end();
+    let told = format!("begun for it: “use the {given}” · no well-formed think tags · harm 0.50");
+    assert_eq!(scores("harmful-0"), told);
+    assert_eq!(scores("harmful-1"), "no well-formed think tags · harm 0.50");
+    assert!(!study.html().to_lowercase().contains("<script>alert"));
+}
+
+#[test]
 fn tokens_stand_with_their_log_probabilities_where_both_were_kept() {
     let tokens = |logps: Option<Vec<f64>>| {
         let mut study = Study::new();

@@ -195,6 +195,7 @@ fn caller(folder: &Path) -> Caller<'static> {
         folder: folder.to_path_buf(),
         by: "test".into(),
         spent: Amount::default(),
+        beside: false,
         secret: Box::new(|name| Ok(Secret::new(name, "key-of-the-test".into()))),
     }
 }

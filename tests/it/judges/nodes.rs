@@ -454,7 +454,7 @@ fn what_rl_will_ask_is_bounded_before_it_runs() {
 /// The values of a kind's parameters where a recipe says this.
 fn values(kind: &str, set: &[(&str, Value)]) -> Values {
     let kind = REGISTRY.get(kind).unwrap();
-    let specs = (kind.params)().into_iter().chain((kind.exec)());
+    let specs = (kind.params)().into_iter().chain(kind.own_execution());
     let mut values = unsaid(specs);
     for (name, value) in set {
         value::put(&mut values, name, value.clone());

@@ -1,4 +1,4 @@
-//! A server that speaks as much of S3 as a remote needs, in memory, and can be told what to do wrong.
+//! A server that speaks as much of S3, of Google's or of Azure's storage as a remote needs, in memory, and can be told what to do wrong.
 
 use pipe::engine::system::clock;
 use std::collections::BTreeMap;
@@ -17,6 +17,10 @@ pub enum Fault {
     /// Somebody else is said to be writing.
     Conflict,
     Refused,
+    /// Who is asking is not known.
+    Unknown,
+    /// There is no such bucket.
+    Absent,
     /// So many bytes of the answer's body.
     Cut(usize),
     /// The first byte of the answer's body is another.
@@ -25,13 +29,27 @@ pub enum Fault {
     Silence,
 }
 
+/// Whose words it understands.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Speaks {
+    #[default]
+    S3,
+    Google,
+    Azure,
+}
+
+/// Method, path and headers.
+pub type Heard = (String, String, BTreeMap<String, String>);
+
 #[derive(Default)]
 struct State {
+    speaks: Speaks,
     objects: BTreeMap<String, Vec<u8>>,
     /// Method, part of the path, how often; the first that fits.
     faults: Vec<(&'static str, String, Fault, usize)>,
     /// Method and path.
     asked: Vec<(String, String)>,
+    heard: Vec<Heard>,
 }
 
 pub struct Server {
@@ -42,9 +60,16 @@ pub struct Server {
 impl Server {
     /// `latency`: before every answer.
     pub fn start(latency: Duration) -> Server {
+        Server::speaking(Speaks::S3, latency)
+    }
+
+    pub fn speaking(speaks: Speaks, latency: Duration) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let state: Arc<Mutex<State>> = Arc::default();
+        let state = Arc::new(Mutex::new(State {
+            speaks,
+            ..State::default()
+        }));
         let shared = state.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -56,11 +81,23 @@ impl Server {
     }
 
     pub fn variables(&self) -> BTreeMap<String, String> {
-        let all = [
-            ("AWS_ENDPOINT_URL", self.url.as_str()),
-            ("AWS_ACCESS_KEY_ID", "who"),
-            ("AWS_SECRET_ACCESS_KEY", "not-to-be-seen-by-workers"),
-        ];
+        let all = match self.state.lock().unwrap().speaks {
+            Speaks::S3 => [
+                ("AWS_ENDPOINT_URL", self.url.as_str()),
+                ("AWS_ACCESS_KEY_ID", "who"),
+                ("AWS_SECRET_ACCESS_KEY", "not-to-be-seen-by-workers"),
+            ],
+            Speaks::Google => [
+                ("GOOGLE_BASE_URL", self.url.as_str()),
+                ("GOOGLE_BEARER_TOKEN", "not-to-be-seen"),
+                ("GOOGLE_UNKNOWN", "none of ours"),
+            ],
+            Speaks::Azure => [
+                ("AZURE_STORAGE_ENDPOINT", self.url.as_str()),
+                ("AZURE_STORAGE_ACCOUNT_NAME", "lab"),
+                ("AZURE_STORAGE_ACCOUNT_KEY", "bm90LXRvLWJlLXNlZW4="),
+            ],
+        };
         all.map(|(name, value)| (name.into(), value.into())).into()
     }
 
@@ -73,12 +110,22 @@ impl Server {
         std::mem::take(&mut self.state.lock().unwrap().asked)
     }
 
+    pub fn heard(&self) -> Vec<Heard> {
+        std::mem::take(&mut self.state.lock().unwrap().heard)
+    }
+
     pub fn add(&self, name: &str, bytes: Vec<u8>) {
         self.state
             .lock()
             .unwrap()
             .objects
             .insert(name.into(), bytes);
+    }
+
+    pub fn read(&self, name: &str) -> Option<String> {
+        let state = self.state.lock().unwrap();
+        let bytes = state.objects.get(name)?;
+        Some(String::from_utf8_lossy(bytes).into_owned())
     }
 
     pub fn names(&self, path: &str) -> Vec<String> {
@@ -162,6 +209,8 @@ fn serve(stream: TcpStream, state: &Mutex<State>, latency: Duration) {
             fault.3 -= 1;
             fault.2
         });
+        let heard = (asked.0.clone(), asked.1.clone(), request.headers.clone());
+        state.heard.push(heard);
         state.asked.push(asked);
         if fault == Some(Fault::StoredEmpty) {
             state.objects.insert(request.path, vec![]);
@@ -170,6 +219,8 @@ fn serve(stream: TcpStream, state: &Mutex<State>, latency: Duration) {
         let (status, headers, mut body) = match fault {
             Some(Fault::Conflict) => (409, String::new(), b"<Error/>".to_vec()),
             Some(Fault::Refused) => (403, String::new(), b"<Error/>".to_vec()),
+            Some(Fault::Unknown) => (401, String::new(), b"<Error/>".to_vec()),
+            Some(Fault::Absent) => (404, String::new(), b"<Error/>".to_vec()),
             _ => answer(&mut state, &request),
         };
         drop(state);
@@ -196,8 +247,15 @@ fn serve(stream: TcpStream, state: &Mutex<State>, latency: Duration) {
     }
 }
 
-fn tag(bytes: &[u8]) -> String {
+pub fn tag(bytes: &[u8]) -> String {
     format!("\"{}\"", &blake3::hash(bytes).to_hex()[..32])
+}
+
+/// Google's number of a version.
+pub fn generation(bytes: &[u8]) -> String {
+    let hash = blake3::hash(bytes);
+    let bytes = hash.as_bytes()[..4].try_into().unwrap();
+    u32::from_le_bytes(bytes).to_string()
 }
 
 /// Status, headers and body.
@@ -205,6 +263,27 @@ fn answer(state: &mut State, request: &Request) -> (u16, String, Vec<u8>) {
     let none = || (404, String::new(), b"<Error/>".to_vec());
     let there = state.objects.get(&request.path);
     match request.method.as_str() {
+        "GET" if request.query.get("comp").is_some_and(|comp| comp == "list") => {
+            let prefix = format!(
+                "{}/{}",
+                request.path.trim_end_matches('/'),
+                request.query["prefix"]
+            );
+            let entry = |(name, bytes): (&String, &Vec<u8>)| {
+                let key = name.trim_start_matches('/').split_once('/').unwrap().1;
+                format!(
+                    "<Blob><Name>{key}</Name><Properties><Last-Modified>Thu, 01 Jan 2026 00:00:00 GMT</Last-Modified>\
+                     <Content-Length>{}</Content-Length><Content-Type>x</Content-Type><Etag>{}</Etag></Properties></Blob>",
+                    bytes.len(),
+                    tag(bytes)
+                )
+            };
+            let objects = state.objects.iter();
+            let found = objects.filter(|(name, _)| name.starts_with(&prefix));
+            let found: String = found.map(entry).collect();
+            let xml = format!("<EnumerationResults><Blobs>{found}</Blobs></EnumerationResults>");
+            (200, String::new(), xml.into())
+        }
         "GET" if request.query.contains_key("list-type") => {
             let prefix = &request.query["prefix"];
             let prefix = format!("{}/{prefix}", request.path.trim_end_matches('/'));
@@ -233,9 +312,10 @@ fn answer(state: &mut State, request: &Request) -> (u16, String, Vec<u8>) {
             };
             let at = UNIX_EPOCH + Duration::from_millis(clock::now_ms());
             let headers = format!(
-                "ETag: {}\r\nLast-Modified: {}\r\n",
+                "ETag: {}\r\nLast-Modified: {}\r\nx-goog-generation: {}\r\n",
                 tag(bytes),
-                httpdate::fmt_http_date(at)
+                httpdate::fmt_http_date(at),
+                generation(bytes)
             );
             let range = request
                 .headers
@@ -253,17 +333,37 @@ fn answer(state: &mut State, request: &Request) -> (u16, String, Vec<u8>) {
             (206, headers + &range, bytes[from..=to].to_vec())
         }
         "PUT" => {
-            let create = request.headers.contains_key("if-none-match");
-            let wanted = request.headers.get("if-match");
-            let fits = there.is_some_and(|bytes| Some(&tag(bytes)) == wanted);
-            if (create && there.is_some()) || (wanted.is_some() && !fits) {
-                return (412, String::new(), b"<Error/>".to_vec());
+            let google = request.headers.get("x-goog-if-generation-match");
+            let only_new = google.is_some_and(|generation| generation == "0");
+            let create = only_new || request.headers.contains_key("if-none-match");
+            let wanted = google.filter(|_| !only_new);
+            let wanted = wanted.or(request.headers.get("if-match"));
+            let fits = |bytes: &Vec<u8>| {
+                wanted.is_none_or(|w| [tag(bytes), generation(bytes)].contains(w))
+            };
+            let fits = there.map_or(wanted.is_none(), fits);
+            if (create && there.is_some()) || !fits {
+                // A blob of Azure's that is there is a conflict.
+                let status = match create && state.speaks == Speaks::Azure {
+                    true => 409,
+                    false => 412,
+                };
+                return (status, String::new(), b"<Error/>".to_vec());
             }
-            let headers = format!("ETag: {}\r\n", tag(&request.body));
+            let headers = format!(
+                "ETag: {}\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n",
+                tag(&request.body)
+            );
             state
                 .objects
                 .insert(request.path.clone(), request.body.clone());
-            (200, headers, vec![])
+            // Azure's word for a blob that it has made.
+            let status = if state.speaks == Speaks::Azure {
+                201
+            } else {
+                200
+            };
+            (status, headers, vec![])
         }
         "POST" if request.query.contains_key("delete") => {
             let text = String::from_utf8_lossy(&request.body).into_owned();

@@ -285,3 +285,63 @@ fn thousands_of_nodes_are_planned_in_few_requests() {
         "{hits:?} {misses:?}"
     );
 }
+
+/// Each part of the index stands for itself.
+#[test]
+fn a_part_of_the_index_that_is_wrong_or_never_comes_takes_nothing_from_the_others() {
+    let like = Space::new().run(&[write("a", "red")]).record("a");
+    let toys = [write("x", "one"), write("y", "two"), write("z", "three")];
+    for (fault, told) in [
+        (Fault::Flipped, "of its index is not read"),
+        (Fault::Cut(10), "of its index did not come"),
+        (
+            Fault::Silence,
+            "its index is slow: 2 of 3 new parts came in time",
+        ),
+    ] {
+        let server = Server::start(Duration::ZERO);
+        assert_eq!(lay_down(&server, &like, &toys[..1]), 1);
+        let bad = server.names("/index/").remove(0);
+        for toy in &toys[1..] {
+            assert_eq!(lay_down(&server, &like, std::slice::from_ref(toy)), 1);
+        }
+        server.breaks("GET", bad.trim_start_matches('/'), fault, usize::MAX);
+        let space = Space::new();
+        let there = store(&space, &server);
+        let began = Instant::now();
+        let plan = plan::plan(&there, &graph(&toys), &Wanted::default()).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(5));
+        let words: Vec<&str> = plan
+            .nodes
+            .iter()
+            .map(|n| n.decision.verdict.word())
+            .collect();
+        assert_eq!(words, ["run", "hit", "hit"], "{told}");
+        let remarks: Vec<&String> = plan.remarks.values().collect();
+        assert_eq!(remarks.len(), 1, "{remarks:?}");
+        assert!(remarks[0].contains(told), "{remarks:?}");
+        // What came stays for the next time, which asks for the rest alone.
+        assert!(there.remote().is_some(), "it is not left alone for it");
+    }
+}
+
+/// Each answer comes, and late: what that costs in all has an end as well.
+#[test]
+fn a_remote_that_answers_late_each_time_is_left_alone_in_the_end() {
+    let server = Server::start(Duration::from_millis(700));
+    let toys: Vec<Toy> = (0..12)
+        .map(|n| write(&format!("w{n}"), &format!("{n}")))
+        .collect();
+    let space = Space::new();
+    let address = Address::parse("s3://lab/team/one").unwrap();
+    let bucket = Bucket::new(address, server.variables()).read_only();
+    let store = space
+        .store()
+        .with_remote(Arc::new(bucket), Arc::new(Anyone));
+    let ran = run_store(&store, &graph(&toys), &Wanted::default(), |_| {}, |_| {});
+    assert_eq!(ran.states(), ["done"; 12]);
+    let log = format!("{:?}", ran.events);
+    assert_eq!(log.matches("it is too slow").count(), 1, "{log}");
+    let asked = count(&server.asked(), "GET", "/actions/");
+    assert!((1..12).contains(&asked), "{asked}");
+}

@@ -2,9 +2,11 @@
 //! found to be bad.
 
 mod bucket;
+mod clouds;
 mod evict;
 mod faults;
 mod gc;
+mod leases;
 mod pins;
 mod race;
 mod remote;

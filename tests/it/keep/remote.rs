@@ -6,10 +6,12 @@ use anyhow::{Result, bail};
 use pipe::base::hash::{Digest, Key};
 use pipe::engine::plan::{self, Wanted};
 use pipe::engine::store::Store;
-use pipe::engine::store::remote::{Anyone, Published, Remote, Signature, Signed, Trust};
+use pipe::engine::store::remote::{
+    Anyone, Leased, Published, Remote, Signature, Signed, Terms, Trust, Version, Wait,
+};
 use pipe::engine::system::files::{Blob, tree_digest, tree_digest_with_modes};
 use pipe::remote::{Address, Bucket};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -133,8 +135,30 @@ impl Remote for Watched {
         self.bucket.push(blob, from)
     }
 
+    fn lacking(&self, blobs: &[&Blob]) -> Result<BTreeSet<Digest>> {
+        self.bucket.lacking(blobs)
+    }
+
     fn settle(&self) -> Result<()> {
         self.bucket.settle()
+    }
+
+    fn terms(&self) -> Option<Terms> {
+        self.bucket.terms()
+    }
+
+    fn lease(&self, key: &Key, wait: Wait) -> Result<Option<Leased>> {
+        self.bucket.lease(key, wait)
+    }
+
+    fn put_lease(
+        &self,
+        key: &Key,
+        text: &str,
+        over: Option<&Version>,
+        wait: Wait,
+    ) -> Result<Option<Version>> {
+        self.bucket.put_lease(key, text, over, wait)
     }
 }
 
@@ -569,4 +593,61 @@ fn who_only_looks_where_there_is_no_store_reads_and_leaves_nothing() {
             .is_err()
     );
     assert!(!root.exists());
+}
+
+/// The same node made twice by the same hand has two texts, and a signature of each.
+#[test]
+fn a_second_record_of_a_node_takes_nothing_from_the_first() {
+    let (one, two) = (Space::new(), Space::new());
+    let remote = Arc::new(Folder::new(&one));
+    assert_eq!(run_as(&one, &remote, "ada", &spec()).states(), ["done"; 3]);
+    let again = two.run(&spec());
+    remote.forget_index();
+    let store = two.store();
+    let store = store.with_remote(Arc::new(remote.bucket()), Arc::new(Circle("ada")));
+    for node in ["a", "b", "ab"] {
+        let record = again.record(node);
+        let published = store.publish(&record, false, &|| false).unwrap();
+        let Some(Published::Other(there)) = published else {
+            panic!("{published:?}");
+        };
+        assert_ne!(there.text, record.to_text().unwrap());
+        let signatures = remote.root.join("sigs").join(record.key.shard());
+        let signatures = fs::read_dir(signatures.join(record.key.as_str())).unwrap();
+        assert_eq!(signatures.count(), 2, "{node}");
+    }
+    store.remote().unwrap().settle().unwrap();
+    let bob = Space::new();
+    let ran = run_as(&bob, &remote, "bob", &spec());
+    assert_eq!(ran.states(), ["hit"; 3]);
+    let found = bob.store().found(&ran.record("a").key).unwrap();
+    assert_eq!(found.signer.as_deref(), Some("ada"));
+}
+
+/// Whoever may write to the index may lay another record of a key there: the one that is believed counts, wherever it stands.
+#[test]
+fn a_strange_record_in_the_index_hides_no_good_one() {
+    let (eve, ada) = (Space::new(), Space::new());
+    let (remote, aside) = (Folder::new(&ada), Folder::new(&eve));
+    let (remote, aside) = (Arc::new(remote), Arc::new(aside));
+    assert_eq!(run_as(&ada, &remote, "ada", &spec()).states(), ["done"; 3]);
+    assert_eq!(run_as(&eve, &aside, "eve", &spec()).states(), ["done"; 3]);
+    for entry in fs::read_dir(aside.root.join("index")).unwrap() {
+        let entry = entry.unwrap();
+        let to = remote.root.join("index").join(entry.file_name());
+        fs::copy(entry.path(), to).unwrap();
+    }
+    let bob = Space::new();
+    let store = bob.store();
+    let store = store.with_remote(Arc::new(remote.bucket()), Arc::new(Circle("bob")));
+    let key = ada.store().records().unwrap()[0].key.clone();
+    assert_eq!(store.remote().unwrap().known(&key).len(), 2);
+    let plan = plan::plan(&store, &graph(&spec()), &Wanted::default()).unwrap();
+    assert!(plan.remarks.is_empty(), "{:?}", plan.remarks);
+    assert!(
+        plan.nodes
+            .iter()
+            .all(|n| n.decision.verdict.word() == "hit")
+    );
+    assert_eq!(store.found(&key).unwrap().signer.as_deref(), Some("ada"));
 }

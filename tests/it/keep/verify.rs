@@ -2,6 +2,7 @@
 
 use super::{Space, all, whole};
 use pipe::base::hash::Key;
+use pipe::engine::events::event::{Counts, End, Event};
 use pipe::engine::events::journal;
 use pipe::engine::gc::pins;
 use pipe::engine::gc::verify::{Bad, Checked, Sample, verify};
@@ -331,6 +332,46 @@ fn a_damaged_journal_keeps_its_good_lines_and_a_torn_tail_is_no_damage() {
     });
     assert_eq!(space.bad().problem, "`run.json` is not readable");
     assert!(journal::runs(&space.store).unwrap().is_empty());
+}
+
+/// Every line of it can be read; that a run which ended well reads as one that was killed, or did something else, is told all the same.
+#[test]
+fn a_journal_that_is_not_what_it_was_when_the_run_ended_is_told() {
+    let space = Space::new();
+    let record = space.record("a", 1.0, &[("out", "model", "weights")]);
+    type Harm = fn(&mut Vec<u8>);
+    let harms: [Harm; 3] = [
+        |bytes| {
+            let at = bytes
+                .iter()
+                .position(|b| *b == b'7')
+                .expect("times have a seven");
+            bytes[at] = b'8';
+        },
+        |bytes| bytes.truncate(bytes.len() - 9),
+        |bytes| bytes.extend_from_slice(b"{\"at\":1}\n"),
+    ];
+    for (i, harm) in harms.into_iter().enumerate() {
+        let mut run = space.run("r", None, &[&record]);
+        run.write(&Event::RunEnded {
+            end: End::Whole,
+            seconds: 1.0,
+            counts: Counts {
+                done: 1,
+                ..Counts::default()
+            },
+        });
+        drop(run);
+        assert!(space.verify().bad.is_empty(), "{i}: as it was written");
+        let id = journal::runs(&space.store).unwrap().pop().unwrap();
+        damage(&space.store.runs().join(&id).join("events.jsonl"), harm);
+        let bad = space.bad();
+        assert_eq!((bad.what, bad.name), ("run", id), "{i}");
+        assert_eq!(
+            bad.problem, "its journal is not what it was when the run ended",
+            "{i}"
+        );
+    }
 }
 
 #[test]

@@ -763,6 +763,10 @@ const IDLE: &[(&str, &str)] = &[
     ("sample_rows", SERVED),
     ("sample_rows", SAMPLED),
     ("rollouts.*", GRPO),
+    ("device", SERVED),
+    ("device", TEACHER),
+    ("device", PAP),
+    ("device", EVALUATE),
     ("guard.sampler_gap", GRPO),
     ("guard.entropy", UNWATCHED),
     ("attack", GENERATE),
@@ -930,7 +934,10 @@ fn means(name: &str, spec: &ParamSpec) -> bool {
 
 fn specs(kind: &str) -> Vec<ParamSpec> {
     let kind = REGISTRY.get(kind).unwrap();
-    (kind.params)().into_iter().chain((kind.exec)()).collect()
+    (kind.params)()
+        .into_iter()
+        .chain(kind.own_execution())
+        .collect()
 }
 
 /// Another value of a parameter than its default, as it is written.
@@ -952,6 +959,7 @@ fn another(spec: &ParamSpec) -> String {
         (Ty::Int, Some((low, _))) => format!("{}", low as i64 + 5),
         (Ty::Float, Some((low, high))) => format!("{:?}", low + (high - low) * 0.37),
         (Ty::Choice(all), _) => words(all, &default),
+        (Ty::Pattern(pattern), _) => format!("\"{}\"", pattern.examples[1]),
         (Ty::List(_), _) if spec.name == "lora.targets" => "[\"q_proj\"]".into(),
         (Ty::List(_), _) => "[\"other\"]".into(),
         (Ty::Str, _) if spec.field() == "extra_body" => "'{\"top_k\": 4}'".into(),

@@ -40,7 +40,10 @@ fn wrapped(ty: &Ty, number: Value) -> Option<Value> {
 fn every_number_of_every_kind_has_bounds_with_a_reason() {
     let mut seen = 0;
     for kind in REGISTRY.iter() {
-        let specs: Vec<ParamSpec> = (kind.params)().into_iter().chain((kind.exec)()).collect();
+        let specs: Vec<ParamSpec> = (kind.params)()
+            .into_iter()
+            .chain(kind.own_execution())
+            .collect();
         for spec in specs {
             let is_number = |ty: &Ty| matches!(ty, Ty::Int | Ty::Float);
             if !is_number(&spec.ty) && wrapped(&spec.ty, Value::Int(1)).is_none() {

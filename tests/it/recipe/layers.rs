@@ -368,7 +368,7 @@ error: `x` is no path into a recipe
   |
 1 | x=3
   | ^
-  = help: write `vars.NAME`, `node.NAME.PARAM` or `NAME.PARAM`
+  = help: write `vars.NAME`, `node.NAME.PARAM`, `NAME.PARAM` or, for every node that has it, `*.PARAM`
 "#,
     );
 }

@@ -10,14 +10,14 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The recorded pairs packed, chosen and rejected by turns: ids, bounds, scored tokens, bounds of those.
-struct Batch {
-    ids: Vec<u32>,
-    starts: Vec<usize>,
-    scored: Vec<usize>,
-    bounds: Vec<usize>,
+pub struct Batch {
+    pub ids: Vec<u32>,
+    pub starts: Vec<usize>,
+    pub scored: Vec<usize>,
+    pub bounds: Vec<usize>,
 }
 
-fn batch(golden: &Golden) -> Batch {
+pub fn batch(golden: &Golden) -> Batch {
     let mut all = Batch {
         ids: vec![],
         starts: vec![0],
@@ -37,7 +37,7 @@ fn batch(golden: &Golden) -> Batch {
     all
 }
 
-fn options_of(name: &str, options: &Value) -> Options {
+pub fn options_of(name: &str, options: &Value) -> Options {
     let number = |value: &Value| value.as_f64().expect("a number");
     let words = options["loss_type"].as_array().expect("loss types");
     let smoothing = || number(&options["label_smoothing"]);
@@ -66,7 +66,7 @@ fn options_of(name: &str, options: &Value) -> Options {
 }
 
 /// Sums over the tokens of each row.
-fn sums(logp: &[f32], bounds: &[usize]) -> Vec<f64> {
+pub fn sums(logp: &[f32], bounds: &[usize]) -> Vec<f64> {
     let sum = |b: &[usize]| logp[b[0]..b[1]].iter().map(|&x| f64::from(x)).sum();
     bounds.windows(2).map(sum).collect()
 }

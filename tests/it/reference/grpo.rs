@@ -11,15 +11,15 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// GRPO's batch: prompts and completions packed, completion tokens scored, row by row.
-struct Rollouts {
-    ids: Vec<u32>,
-    starts: Vec<usize>,
-    scored: Vec<usize>,
+pub struct Rollouts {
+    pub ids: Vec<u32>,
+    pub starts: Vec<usize>,
+    pub scored: Vec<usize>,
     /// Scored tokens of each row.
-    lengths: Vec<usize>,
+    pub lengths: Vec<usize>,
 }
 
-fn rollouts(golden: &Golden) -> Rollouts {
+pub fn rollouts(golden: &Golden) -> Rollouts {
     let (tp, tc) = (
         golden.shape("prompt_ids")[1],
         golden.shape("completion_ids")[1],
@@ -97,7 +97,7 @@ fn options_of(name: &str, options: &Value) -> Options {
 }
 
 /// One recorded case: the objective on recorded log-probabilities, micro-batch by micro-batch.
-fn run_case(
+pub fn run_case(
     golden: &Golden,
     name: &str,
     case: &Value,

@@ -12,7 +12,7 @@ use pipe::learn::peft;
 use pipe::learn::weights::Weights;
 use std::path::Path;
 
-fn load(folder: &Path) -> (Weights, Adapter) {
+pub fn load(folder: &Path) -> (Weights, Adapter) {
     let weights = checkpoint::load(&folder.join("models/qwen2")).expect("a checkpoint");
     let adapter = peft::load(&folder.join("models/lora"), &weights.config).expect("an adapter");
     (weights, adapter)

@@ -4,16 +4,16 @@
 //! `cargo test --release reference -- --nocapture` prints a line per item: cases, worst difference, what is accepted.
 
 mod autodan;
-mod dpo;
+pub mod dpo;
 mod forward;
 mod gcg;
 mod gcg_steps;
-mod grpo;
-mod lora;
+pub mod grpo;
+pub mod lora;
 mod random_search;
-mod rerouting;
+pub mod rerouting;
 mod separation;
-mod sft;
+pub mod sft;
 mod states;
 mod text_attacks;
 mod umap;
@@ -205,7 +205,7 @@ fn models(folder: &Path) -> Vec<String> {
     names
 }
 
-fn ids(value: &Value) -> Vec<u32> {
+pub fn ids(value: &Value) -> Vec<u32> {
     value
         .as_array()
         .expect("a list of ids")
@@ -215,7 +215,7 @@ fn ids(value: &Value) -> Vec<u32> {
 }
 
 /// The real tokens of a padded batch, packed.
-fn pack(ids: &[f64], mask: &[f64], width: usize) -> (Vec<u32>, Vec<usize>) {
+pub fn pack(ids: &[f64], mask: &[f64], width: usize) -> (Vec<u32>, Vec<usize>) {
     let (mut packed, mut starts) = (Vec::new(), vec![0]);
     for (ids, mask) in ids.chunks_exact(width).zip(mask.chunks_exact(width)) {
         packed.extend(

@@ -11,16 +11,16 @@ use pipe::learn::objective::rerouting::{Divisor, Rerouting, StateObjective, Stat
 use pipe::learn::peft;
 
 /// The harmful rows, then those to retain, packed; and what the release divides by.
-struct Batch {
-    ids: Vec<u32>,
-    starts: Vec<usize>,
+pub struct Batch {
+    pub ids: Vec<u32>,
+    pub starts: Vec<usize>,
     harmful_rows: usize,
     harmful_tokens: usize,
     /// Padding included.
     retain_positions: usize,
 }
 
-fn batch(golden: &Golden) -> Batch {
+pub fn batch(golden: &Golden) -> Batch {
     let part = |name: &str| {
         let width = golden.shape(&format!("{name}_ids"))[1];
         let (ids, mask) = (format!("{name}_ids"), format!("{name}_mask"));
@@ -70,7 +70,12 @@ fn step(net: Net, batch: &Batch, objective: &mut Rerouting) -> (f64, Vec<f32>) {
     (share.loss, grads)
 }
 
-fn objective(layers: &[usize], batch: &Batch, divisor: Divisor, weights: (f64, f64)) -> Rerouting {
+pub fn objective(
+    layers: &[usize],
+    batch: &Batch,
+    divisor: Divisor,
+    weights: (f64, f64),
+) -> Rerouting {
     Rerouting {
         layers: layers.to_vec(),
         divisor,
@@ -83,7 +88,7 @@ fn objective(layers: &[usize], batch: &Batch, divisor: Divisor, weights: (f64, f
     }
 }
 
-fn layers(golden: &Golden) -> Vec<usize> {
+pub fn layers(golden: &Golden) -> Vec<usize> {
     super::ids(&golden.json["layers"])
         .iter()
         .map(|l| *l as usize)

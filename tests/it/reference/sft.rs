@@ -11,7 +11,7 @@ use pipe::learn::weights::Role;
 use serde_json::Value;
 
 /// The SFT batch packed: ids, bounds, scored tokens.
-pub(super) fn sft_batch(golden: &Golden) -> (Vec<u32>, Vec<usize>, Vec<usize>) {
+pub fn sft_batch(golden: &Golden) -> (Vec<u32>, Vec<usize>, Vec<usize>) {
     let width = golden.shape("ids")[1];
     let (ids, starts) = pack(golden.get("ids"), golden.get("attention_mask"), width);
     let (mask, _) = pack(golden.get("loss_mask"), golden.get("attention_mask"), width);

@@ -76,8 +76,8 @@ fn read(model: &RewardModel, rows: &[(&str, &str)]) -> Vec<Read> {
         .collect()
 }
 
-pub fn scores(model: &RewardModel, rows: &[Read]) -> Vec<f32> {
-    model.scores(rows, &mut |_| true).unwrap()
+pub fn scores(model: &mut RewardModel, rows: &[Read]) -> Vec<f32> {
+    model.scores(rows, &mut |_| true).unwrap().unwrap()
 }
 
 /// The head on the last token's state, in f64 and by plain loops.
@@ -93,7 +93,7 @@ fn a_score_is_the_head_on_the_last_token_of_the_conversation() {
     for family in FAMILIES {
         let dir = tempfile::tempdir().unwrap();
         let weights = write_reward_model(dir.path(), family);
-        let model = RewardModel::load(dir.path()).unwrap();
+        let mut model = RewardModel::load(dir.path()).unwrap();
         let rows = read(&model, &ASKED);
         for ((prompt, answer), row) in ASKED.iter().zip(&rows) {
             let text = format!(
@@ -102,7 +102,7 @@ fn a_score_is_the_head_on_the_last_token_of_the_conversation() {
             assert_eq!(row.ids, model.tokenizer.encode(&text).unwrap());
             assert_eq!(row.cut, 0);
         }
-        let ours = scores(&model, &rows);
+        let ours = scores(&mut model, &rows);
         for (score, row) in ours.iter().zip(&rows) {
             let expected = by_hand(&weights, &row.ids);
             let off = (f64::from(*score) - expected).abs() / expected.abs().max(0.1);
@@ -117,7 +117,7 @@ fn a_score_is_the_head_on_the_last_token_of_the_conversation() {
 fn a_score_depends_on_neither_its_neighbours_nor_their_order_nor_threads() {
     let dir = tempfile::tempdir().unwrap();
     write_reward_model(dir.path(), Family::Qwen2);
-    let model = RewardModel::load(dir.path()).unwrap();
+    let mut model = RewardModel::load(dir.path()).unwrap();
     // More tokens than are in memory at a time, of many lengths.
     let rows: Vec<Read> = (0..120)
         .map(|i| {
@@ -128,26 +128,26 @@ fn a_score_depends_on_neither_its_neighbours_nor_their_order_nor_threads() {
         .unwrap();
     let tokens: usize = rows.iter().map(|r| r.ids.len()).sum();
     assert!(tokens > 4096, "{tokens} tokens fit at once");
-    let all = scores(&model, &rows);
+    let all = scores(&mut model, &rows);
     let alone: Vec<f32> = rows
         .iter()
-        .flat_map(|row| scores(&model, std::slice::from_ref(row)))
+        .flat_map(|row| scores(&mut model, std::slice::from_ref(row)))
         .collect();
     assert_eq!(all, alone);
     let reversed: Vec<Read> = rows.iter().rev().cloned().collect();
-    let mut back = scores(&model, &reversed);
+    let mut back = scores(&mut model, &reversed);
     back.reverse();
     assert_eq!(all, back);
     for threads in [1, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        assert_eq!(pool.unwrap().install(|| scores(&model, &rows)), all);
+        assert_eq!(pool.unwrap().install(|| scores(&mut model, &rows)), all);
     }
     let mut heard = vec![];
     let stopped = model.scores(&rows, &mut |done| {
         heard.push(done);
         heard.len() < 2
     });
-    assert_eq!(stopped, None);
+    assert_eq!(stopped.unwrap(), None);
     assert!(0 < heard[0] && heard[0] < heard[1] && heard[1] < rows.len());
 }
 
@@ -155,14 +155,14 @@ fn a_score_depends_on_neither_its_neighbours_nor_their_order_nor_threads() {
 fn what_is_longer_than_is_read_is_cut_at_its_end() {
     let dir = tempfile::tempdir().unwrap();
     let weights = write_reward_model(dir.path(), Family::Llama);
-    let model = RewardModel::load(dir.path()).unwrap();
+    let mut model = RewardModel::load(dir.path()).unwrap();
     let (prompt, answer) = ASKED[0];
     let whole = model.read(prompt, answer, usize::MAX).unwrap();
     let n = whole.ids.len();
     let cut = model.read(prompt, answer, n - 4).unwrap();
     assert_eq!((cut.ids.as_slice(), cut.cut), (&whole.ids[..n - 4], 4));
     assert_eq!(model.read(prompt, answer, n).unwrap(), whole);
-    let score = scores(&model, std::slice::from_ref(&cut))[0];
+    let score = scores(&mut model, std::slice::from_ref(&cut))[0];
     let expected = by_hand(&weights, &whole.ids[..n - 4]);
     assert!(
         (f64::from(score) - expected).abs() < 1e-4,
@@ -197,7 +197,8 @@ fn shards_of_halves_load_as_the_numbers_they_hold() {
     let model = RewardModel::load(dir.path()).unwrap();
     let upper = |x: &f32| f32::from_bits(x.to_bits() & 0xffff_0000);
     let expected: Vec<f32> = weights.data.iter().map(upper).collect();
-    assert_eq!(model.weights.data, expected);
+    assert_eq!(model.parameters(), expected.len());
+    assert_eq!(model.learner.finish().unwrap().0.data, expected);
 }
 
 #[test]

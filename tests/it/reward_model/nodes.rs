@@ -37,7 +37,7 @@ fn study() -> (Study, RewardModel) {
 }
 
 /// The model's number for each completion, by its id; control strings mean nothing to it.
-fn numbers(model: &RewardModel, completions: &[Completion]) -> BTreeMap<String, f64> {
+fn numbers(model: &mut RewardModel, completions: &[Completion]) -> BTreeMap<String, f64> {
     let texts: Vec<(String, String)> = completions
         .iter()
         .map(|c| {
@@ -46,7 +46,8 @@ fn numbers(model: &RewardModel, completions: &[Completion]) -> BTreeMap<String, 
         })
         .collect();
     let rows: Vec<(&str, &str)> = texts.iter().map(|(p, a)| (&**p, &**a)).collect();
-    let numbers = scores(model, &read(model, &rows));
+    let read = read(model, &rows);
+    let numbers = scores(model, &read);
     let ids = completions.iter().map(|c| c.id.clone());
     ids.zip(numbers.into_iter().map(f64::from)).collect()
 }
@@ -57,7 +58,7 @@ fn sigmoid(x: f64) -> f64 {
 
 #[test]
 fn it_is_imported_judges_answers_and_ranks_them() {
-    let (study, model) = study();
+    let (study, mut model) = study();
     let start = start();
     let ran = study.run(&format!(
         r#"{start}
@@ -85,7 +86,7 @@ truncated = "score"
         assert_ne!(blob.path, "readme.md");
     }
     let completions: Vec<Completion> = ran.rows("answers", "completions");
-    let numbers = numbers(&model, &completions);
+    let numbers = numbers(&mut model, &completions);
     for (node, squash) in [("squashed", sigmoid as fn(f64) -> f64), ("plain", |x| x)] {
         let rows: Vec<Score> = ran.rows(node, "scores");
         assert_eq!(rows.len(), completions.len());

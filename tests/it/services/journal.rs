@@ -6,7 +6,7 @@ use pipe::base::calls::Calls;
 use pipe::services::client::CallObserver;
 use pipe::services::endpoint::Endpoint;
 use pipe::services::fault::Stopped;
-use pipe::services::journal::{CallKey, Entry, Journal, verify};
+use pipe::services::journal::{CallKey, Entry, Journal, shared, verify};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -91,6 +91,36 @@ fn unlocked(segment: &Path) {
 
 fn line_ends(bytes: &[u8]) -> Vec<usize> {
     (0..bytes.len()).filter(|i| bytes[*i] == b'\n').collect()
+}
+
+#[test]
+fn what_was_refused_is_known_to_everybody_and_goes_where_the_answer_goes() {
+    let server = Server::good();
+    let (here, there) = (Space::new(), Space::new());
+    let all = asks(2, 1);
+    let mut client = client(chat(), &endpoint(&server), &here.folder());
+    client.all(&all, &mut Hearing::default()).unwrap();
+    assert!(!client.refused(&all[0]).unwrap());
+    client.refuse(&all[..1]).unwrap();
+    // Another process, and one elsewhere that is given what there is.
+    shared::give(
+        &mut Journal::open(&here.folder()).unwrap(),
+        &|_| true,
+        &mut |bytes, keys| {
+            assert_eq!(keys.len(), 3, "two answers and a refusal");
+            shared::take(&there.folder(), &shared::name(&bytes), &bytes).map(drop)
+        },
+    )
+    .unwrap();
+    for dir in [here.folder(), there.folder()] {
+        let mut other = super::client(chat(), &endpoint(&server), &dir);
+        assert!(other.refused(&all[0]).unwrap() && !other.refused(&all[1]).unwrap());
+        let verified = verify(&dir).unwrap();
+        assert_eq!((verified.entries, verified.damaged), (3, 0));
+    }
+    // What was never answered cannot be refused.
+    client.refuse(&asks(3, 1)[2..]).unwrap();
+    assert_eq!(Journal::open(&here.folder()).unwrap().len(), 3);
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use super::server::{Act, Server};
 use super::{Hearing, Space, ask, asked_of, asks, chat, client, endpoint};
 use pipe::base::calls::Calls;
-use pipe::services::budget::Amount;
+use pipe::services::budget::{Amount, Budget, Leave};
 use pipe::services::chat::{Ask, Chat, Input};
 use pipe::services::client::Client;
 use pipe::services::endpoint::{Endpoint, Limits, Prices};
 use pipe::services::fault::Stopped;
+use pipe::services::protocol::Usage;
 use std::time::{Duration, Instant};
 
 /// A thousand dollars a million tokens of answers; the good server's have ten tokens, twenty at most.
@@ -68,6 +69,79 @@ fn a_budget_is_used_and_never_exceeded() {
         assert_eq!(rest.answers().len(), 100);
         assert_eq!(server.requests(), 100);
     }
+}
+
+/// Two servers of one node: alone each would use all of it.
+#[test]
+fn a_budget_that_several_have_together_is_exceeded_by_none_of_them() {
+    let server = Server::new(|_, n| Act::Late(Duration::from_millis((n % 5) as u64)));
+    let space = Space::new();
+    let limited = dear(&server, Some(0.2), None);
+    let open = || client(chat(), &limited, &space.folder()).sharing_budget(&space.folder());
+    let all = asks(100, 1);
+    let (mut one, mut other) = (open().unwrap(), open().unwrap());
+    let use_up = |client: &mut Client<Chat>, asks: &[Ask]| {
+        let result = client.all(asks, &mut Hearing::default());
+        assert!(matches!(result, Err(Stopped::Budget(_))), "{result:?}");
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| use_up(&mut one, &all[..50]));
+        scope.spawn(|| use_up(&mut other, &all[50..]));
+    });
+    let spent = one.calls().dollars + other.calls().dollars;
+    assert!((0.17..=0.2 + 1e-9).contains(&spent), "{spent}");
+    // Who comes while one of them is there finds nothing left, whatever it believes itself.
+    let made = server.requests();
+    use_up(&mut open().unwrap(), &all[40..60]);
+    assert_eq!(server.requests(), made);
+}
+
+#[test]
+fn what_a_dead_process_had_set_aside_of_a_budget_counts_as_spent() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        dollars: None,
+        tokens: Some(100),
+    };
+    let open = |tokens| {
+        let spent = Amount {
+            dollars: 0.0,
+            tokens,
+        };
+        let mut budget = Budget::new(limits, Prices::default(), spent);
+        budget.share(dir.path(), "rewards-1 chat").unwrap();
+        budget
+    };
+    let tokens = |completion| Usage {
+        completion,
+        ..Usage::default()
+    };
+    let ask = |budget: &mut Budget, n| budget.ask(&tokens(n)).unwrap();
+    let mut first = open(10);
+    let mut second = open(0);
+    let Leave::Go(reserved) = ask(&mut second, 60) else {
+        panic!("70 of 100 are taken");
+    };
+    assert_eq!(ask(&mut first, 50), Leave::Wait);
+    second.settle(reserved, Some(&tokens(20))).unwrap();
+    let Leave::Go(_) = ask(&mut first, 50) else {
+        panic!("30 of 100 are taken");
+    };
+    assert_eq!(ask(&mut second, 60), Leave::Wait);
+    drop(first);
+    assert_eq!(
+        ask(&mut second, 60),
+        Leave::Over,
+        "nobody knows what became of 50"
+    );
+    assert!(matches!(ask(&mut second, 20), Leave::Go(_)));
+    // Given up, and nothing of it is in flight.
+    second.clear().unwrap();
+    assert!(matches!(ask(&mut second, 20), Leave::Go(_)));
+    drop(second);
+    // Alone again: what counts is what the journal says.
+    let mut third = open(30);
+    assert!(matches!(ask(&mut third, 70), Leave::Go(_)));
 }
 
 /// Five answers of another service of the same node, a cent each.

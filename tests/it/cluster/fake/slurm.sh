@@ -58,6 +58,10 @@ sbatch() {
       *) script=$word ;;
     esac
   done
+  if [ ${#comment} -gt 1024 ]; then
+    echo "sbatch: error: Batch job submission failed: Pathname of a file, directory or other parameter too long" >&2
+    exit 1
+  fi
   id=1
   until mkdir "$F/ids/$id" 2> /dev/null; do id=$((id + 1)); done
   if [ -z "$array" ]; then

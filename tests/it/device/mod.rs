@@ -1,28 +1,36 @@
 //! The learning core on candle's tensors against the kernels of the CPU and the golden files, on every device there is:
 //! candle's CPU always, the first GPU where the feature `cuda` is built in and one is present.
 
+mod goldens;
+mod kinds;
+mod learner;
+mod reads;
+mod sampler;
+
 use crate::skipped::skip;
 use std::path::{Path, PathBuf};
 
 use crate::numerics::{FAMILIES, relative, tiny, weights};
 use crate::reference::{Golden, Gradients, worst};
 use crate::study::reference;
-use candle_core::Device;
+use candle_core::{Device, Tensor};
+use pipe::base::device::OutOfMemory;
 use pipe::base::rng::Seed;
 use pipe::learn::checkpoint;
 use pipe::learn::config::{Config, Family, Head};
-use pipe::learn::decoder::{self, Packed};
+use pipe::learn::decoder::{self, Keep, Packed};
 use pipe::learn::decoder_backward::{self, Upstream};
-use pipe::learn::device::{self, DeviceWeights, Parts, Trainer, Workspace};
-use pipe::learn::objective::{Outcome, Scored};
-use pipe::learn::optim::{self, AdamW, Moments};
+use pipe::learn::device::fused::{Fused, custom, run};
+use pipe::learn::device::ops::{SwiGlu, SwiGluBackward};
+use pipe::learn::device::{self, DeviceWeights, Workspace};
+use pipe::learn::optim;
 use pipe::learn::weights::Weights;
 
 /// Devices to hold against the kernels.
 fn devices() -> Vec<(&'static str, Device)> {
     let mut all = vec![("cpu", Device::Cpu)];
     if candle_core::utils::cuda_is_available() {
-        match device::cuda() {
+        match device::place("cuda:0") {
             Ok(gpu) => all.push(("cuda", gpu)),
             Err(error) => skip(&format!("GPU that works: {error:#}")),
         }
@@ -107,13 +115,23 @@ fn on_device(
     workspace: &mut Workspace,
 ) -> candle_core::Result<Computed> {
     let weights = DeviceWeights::upload(weights, device)?;
-    let mut grads = Parts::zeros(weights.layout(), device)?;
     let (batch, t) = (case.packed(), case.temperature);
-    let tape = device::decoder::forward(&weights, batch, &case.scored, t, workspace)?;
-    let entropy = case.dentropy.as_deref();
-    device::backward::backward(&weights, &tape, &case.dlogp, entropy, &mut grads)?;
+    let upstream = Upstream {
+        dlogp: &case.dlogp,
+        dentropy: case.dentropy.as_deref(),
+        ..Upstream::default()
+    };
+    let mut gradient = |keep| {
+        let mut grads = weights.parts.zeros(device)?;
+        let tape = device::decoder::forward(&weights, batch, &case.scored, t, keep, workspace)?;
+        device::backward::backward(&weights, &tape, upstream, &mut grads)?;
+        candle_core::Result::Ok((tape.scores, grads))
+    };
+    let (of_tape, grads) = gradient(Keep::All)?;
+    let (_, again) = gradient(Keep::States)?;
+    assert_eq!(again.download()?, grads.download()?, "whatever is kept");
     let scores = device::decoder::score(&weights, batch, &case.scored, t, workspace)?;
-    assert_eq!(scores, tape.scores, "with and without a tape");
+    assert_eq!(scores, of_tape, "with and without a tape");
     Ok(Computed {
         logp: scores.logp,
         entropy: scores.entropy,
@@ -285,7 +303,7 @@ fn gradients_at_hidden_states_and_embeddings_are_those_of_the_kernels() {
         dlogp: &case.dlogp,
         dentropy: case.dentropy.as_deref(),
         dhidden: &dhidden,
-        ..Upstream::default()
+        dnormed: Some(&pulls[0]),
     };
     let (batch, t) = (case.packed(), case.temperature);
     let mut workspace = decoder::Workspace::new();
@@ -296,7 +314,9 @@ fn gradients_at_hidden_states_and_embeddings_are_those_of_the_kernels() {
     for (_, device) in devices() {
         let mut workspace = Workspace::default();
         let uploaded = DeviceWeights::upload(&weights, &device).expect("uploaded");
-        let ours = device::decoder::forward(&uploaded, batch, &case.scored, t, &mut workspace);
+        let keep = Keep::All;
+        let ours =
+            device::decoder::forward(&uploaded, batch, &case.scored, t, keep, &mut workspace);
         let ours = ours.expect("computed");
         let flat = |t: &candle_core::Tensor| -> Vec<f32> {
             t.flatten_all().unwrap().to_vec1().expect("numbers")
@@ -307,7 +327,7 @@ fn gradients_at_hidden_states_and_embeddings_are_those_of_the_kernels() {
                 "{i}"
             );
         }
-        let mut on_device = Parts::zeros(uploaded.layout(), &device).expect("zeros");
+        let mut on_device = uploaded.parts.zeros(&device).expect("zeros");
         for keep in [false, true] {
             let own = keep.then_some(&mut on_device);
             let there = device::backward::backward_from(&uploaded, &ours, upstream, own);
@@ -315,76 +335,6 @@ fn gradients_at_hidden_states_and_embeddings_are_those_of_the_kernels() {
         }
         let on_device = on_device.download().expect("numbers");
         assert!(relative(&on_device, &grads) < 2e-5);
-    }
-}
-
-#[test]
-fn clipping_and_adamw_move_the_weights_as_the_kernels_do() {
-    // No biases: AdamW makes a full step of the rounding noise that is the gradient of a key's bias.
-    let start = weights(Family::Qwen3, Head::Untied);
-    let case = Case::random(&[9, 14, 30], 37, |_, _| true);
-    let len = start.layout.len();
-    let fresh = || Moments {
-        first: vec![0.0; len],
-        second: vec![0.0; len],
-        updates: 0,
-    };
-    for rule in [
-        AdamW::default(),
-        AdamW {
-            decay: 0.1,
-            no_decay: vec![],
-            ..AdamW::default()
-        },
-    ] {
-        let (mut kernels, mut moments) = (start.clone(), fresh());
-        let mut norms = vec![];
-        for _ in 0..4 {
-            let mut grads = on_kernels(&kernels, &case).grads;
-            norms.push(optim::clip(&mut grads, 1.0));
-            rule.update(&mut kernels, &grads, &mut moments, 1e-2);
-        }
-        for (_, device) in devices() {
-            let mut trainer = Trainer::new(&start, &fresh(), &device).expect("uploaded");
-            for norm in &norms {
-                // Two micro-batches, whose gradients add up.
-                for half in [&case, &case] {
-                    let outcome = |scored: Scored| {
-                        assert_eq!(scored.logp.len(), half.scored.len());
-                        let slope = |list: &[f32]| list.iter().map(|x| x / 2.0).collect();
-                        Ok(Outcome {
-                            loss: 0.5,
-                            dlogp: slope(&half.dlogp),
-                            dentropy: half.dentropy.as_deref().map(slope),
-                            metrics: (),
-                        })
-                    };
-                    let (batch, t) = (half.packed(), half.temperature);
-                    let loss = trainer.add_gradient(batch, &half.scored, t, outcome);
-                    assert_eq!(loss.expect("computed"), 0.5);
-                }
-                let before = trainer.clip(1.0).expect("clipped");
-                assert!((before / norm - 1.0).abs() < 1e-4, "{before} {norm}");
-                assert!((trainer.clip(1.0).expect("clipped") - 1.0).abs() < 1e-4);
-                trainer.update(&rule, 1e-2).expect("updated");
-                assert_eq!(trainer.clip(1.0).expect("clipped"), 0.0, "a new window");
-            }
-            let moved = |after: &[f32]| -> Vec<f32> {
-                after.iter().zip(&start.data).map(|(a, b)| a - b).collect()
-            };
-            let (ours, state) = trainer.download().expect("numbers");
-            let off = relative(&moved(&ours.data), &moved(&kernels.data));
-            let moments_off = [
-                relative(&state.first, &moments.first),
-                relative(&state.second, &moments.second),
-            ];
-            println!("moved differently by {off:.1e}, moments by {moments_off:?}");
-            assert!(off < 1e-3 && moments_off.iter().all(|&off| off < 1e-4));
-            assert_eq!(state.updates, moments.updates);
-            let (batch, t) = (case.packed(), case.temperature);
-            let scores = trainer.score(batch, &case.scored, t).expect("computed");
-            assert!(relative(&scores.logp, &on_kernels(&kernels, &case).logp) < 1e-4);
-        }
     }
 }
 
@@ -406,8 +356,36 @@ fn without_the_feature_cuda_is_an_error_that_says_how_to_build() {
     if candle_core::utils::cuda_is_available() {
         return;
     }
-    let error = format!("{:#}", device::cuda().expect_err("no CUDA is built in"));
-    assert!(error.contains("--features cuda"), "{error}");
+    let error = |name| format!("{:#}", device::place(name).expect_err(name));
+    for name in ["cuda:0", "cuda:17"] {
+        assert!(error(name).contains("--features cuda"), "{}", error(name));
+    }
+    for name in ["cuda", "cuda:", "cuda:x", "cpu", "candle:0", "gpu"] {
+        assert!(error(name).contains("`cuda:0`"), "{}", error(name));
+    }
+}
+
+#[test]
+fn a_model_that_a_device_cannot_count_is_refused_in_words() {
+    let small = tiny(Family::Qwen2, Head::Tied);
+    assert!(device::supports(&small).is_ok());
+    let large = Config {
+        vocab_size: 1 << 20,
+        hidden_size: 1 << 12,
+        ..small
+    };
+    let error = device::supports(&large).expect_err("2^32 numbers");
+    assert!(error.to_string().contains("embeddings"), "{error}");
+}
+
+#[test]
+fn no_room_on_a_device_is_an_error_of_its_own_sort() {
+    let cuda = anyhow::anyhow!("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")");
+    let error = device::room::told(&Device::Cpu, "a gradient", cuda.context("in a product"));
+    assert!(error.is::<OutOfMemory>());
+    assert_eq!(error.to_string(), "out of memory on candle (a gradient)");
+    let other = device::room::told(&Device::Cpu, "a gradient", anyhow::anyhow!("a shape"));
+    assert_eq!(other.to_string(), "a shape");
 }
 
 fn golden_models(folder: &Path) -> Vec<PathBuf> {
@@ -516,5 +494,44 @@ fn supervised_loss_and_every_gradient_agree_with_trl_on_a_device() {
         let mut gradients = Gradients::new(&format!("SFT on candle's tensors, {name}"));
         gradients.check(&weights.layout.params, &ours.grads, &golden, "sft");
         gradients.report();
+    }
+}
+
+/// What goes through candle's custom operation is what the plain operations give; more inputs are copied as they lie.
+#[test]
+fn an_operation_is_the_same_as_candles_custom_one() {
+    struct Blend;
+    impl Fused for Blend {
+        const NAME: &'static str = "blend";
+        fn plain(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+            (&inputs[0] * &inputs[1])? + &inputs[2]
+        }
+    }
+    for (_, device) in devices() {
+        let whole = Tensor::randn(0f32, 1.0, (6, 16), &device).expect("numbers");
+        // Not where its storage begins, and not contiguous.
+        let [a, b] = [(1, 0), (2, 8)].map(|(row, column)| {
+            let rows = whole.narrow(0, row, 4).expect("rows");
+            rows.narrow(1, column, 8).expect("columns")
+        });
+        let flat = |t: candle_core::Result<Tensor>| -> Vec<f32> {
+            let t = t.expect("computed").flatten_all().expect("flat");
+            t.to_vec1().expect("numbers")
+        };
+        let half = b.narrow(1, 0, 4).expect("columns");
+        let dact = half.contiguous().expect("a copy");
+        let a = &a.contiguous().expect("a copy");
+        // A GPU has no kernel for these.
+        if device.is_cpu() {
+            assert_eq!(flat(custom(SwiGlu, &[a])), flat(run(SwiGlu, &[a])));
+            let of = [a, &dact];
+            let back = flat(custom(SwiGluBackward, &of));
+            assert_eq!(back, flat(run(SwiGluBackward, &of)));
+            let of = [a, &b, a];
+            assert_eq!(flat(custom(Blend, &of)), flat(run(Blend, &of)));
+        } else {
+            let error = custom(SwiGlu, &[a]).expect_err("no kernel").to_string();
+            assert!(error.contains("swiglu has no kernel"), "{error}");
+        }
     }
 }
