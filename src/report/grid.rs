@@ -17,7 +17,6 @@ use engine::graph::Node;
 use engine::kind::Kind;
 use engine::store::Store;
 use serde::Serialize;
-use std::collections::BTreeSet;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Grid {
@@ -49,7 +48,7 @@ pub struct Row {
     #[serde(skip)]
     keys: Vec<Key>,
     #[serde(skip)]
-    numerics: BTreeSet<String>,
+    numerics: devices::Numerics,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -133,7 +132,7 @@ fn row<'a>(
         missing: vec![],
         warning: None,
         keys: vec![],
-        numerics: BTreeSet::new(),
+        numerics: devices::Numerics::new(),
     };
     let mut seeds = vec![];
     for side in variants {

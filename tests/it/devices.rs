@@ -12,6 +12,7 @@ use pipe::engine::events::event::{Event, State};
 use pipe::engine::kind::failure::Class;
 use pipe::engine::store::record::Record;
 use pipe::engine::system::gpus;
+use pipe::report::devices;
 use pipe::report::grid::grid;
 use pipe::report::side::Side;
 use pipe::report::verdicts;
@@ -353,6 +354,39 @@ fn no_room_on_a_device_is_a_class_with_numbers_and_is_not_tried_again() {
         format!("{driver}; 5.4 GB of 85.9 GB are free{less}")
     );
     assert_eq!(fails("driver", "cpu", false), driver);
+}
+
+#[test]
+fn arms_that_mix_devices_are_alike_where_each_kind_of_node_is() {
+    let set = |of: &[(&'static str, &str)]| -> devices::Numerics {
+        of.iter().map(|(kind, n)| (*kind, n.to_string())).collect()
+    };
+    let apart = |a: &[(&'static str, &str)], b: &[(&'static str, &str)]| {
+        devices::apart(("a", &set(a)), ("b", &set(b)))
+    };
+    let (here, there) = (
+        [("sft", "f32"), ("dpo", "bf16")],
+        [("sft", "bf16"), ("dpo", "f32")],
+    );
+    let told = "what is compared was computed under different numerics: `f32` for `sft` of a, `bf16` for `sft` of b";
+    assert!(apart(&here, &there).is_some());
+    assert_eq!(
+        apart(
+            &[("sft", "f32"), ("grpo", "bf16")],
+            &[("sft", "bf16"), ("rerouting", "f32")]
+        )
+        .as_deref(),
+        Some(told)
+    );
+    assert_eq!(apart(&here, &here), None);
+    assert_eq!(
+        apart(
+            &[("sft", "f32"), ("grpo", "bf16")],
+            &[("sft", "f32"), ("dpo", "bf16")]
+        ),
+        None,
+        "arms have nodes of other kinds"
+    );
 }
 
 #[test]

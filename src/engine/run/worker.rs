@@ -61,10 +61,11 @@ fn said_memory(error: &anyhow::Error) -> bool {
 }
 
 /// Execution parameters by which a model takes less, and what to do with them.
-const LESS: [(&str, &str); 3] = [
+const LESS: [(&str, &str); 4] = [
     ("recompute", "`recompute = true`"),
     ("sample_rows", "a smaller `sample_rows`"),
     ("rows", "smaller `rows`"),
+    ("at_once", "a smaller `at_once`"),
 ];
 
 /// With what its device has, and what of the node makes it take less; none of these is in its key.

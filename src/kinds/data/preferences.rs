@@ -50,7 +50,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "preference-pairs",
-    revision: 2,
+    revision: 3,
     role: Role::Selects,
     summary: "ranks the responses to a prompt by a reward and pairs best with worst",
     about: "The k responses to a prompt are ranked by the reward of its class; the best is paired with the worst, the second \

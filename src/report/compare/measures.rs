@@ -176,7 +176,7 @@ pub fn evaluation(
 }
 
 /// The numerics of all that stands on a side.
-fn under<'a>(nodes: impl Iterator<Item = (&'a Side, &'a str)>) -> BTreeSet<String> {
+fn under<'a>(nodes: impl Iterator<Item = (&'a Side, &'a str)>) -> devices::Numerics {
     nodes
         .flat_map(|(side, node)| devices::numerics(side, node))
         .collect()
