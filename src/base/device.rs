@@ -1,5 +1,6 @@
 //! What computes with a model, as recipes name it and as records tell it: the processor, or a device beside it.
 
+use crate::choice;
 use crate::params::{ParamValue, Pattern, Ty};
 use crate::text::{bytes, did_you_mean};
 use crate::value::Value;
@@ -82,6 +83,63 @@ impl ParamValue for DeviceName {
     }
 }
 
+choice! {
+    /// Number types of what a model computes. Master weights, optimizer moments, sums of gradients, the residual stream, norms,
+    /// softmax, log-probabilities and losses are in single precision under both.
+    pub enum Numerics {
+        /// Single precision throughout.
+        F32 = "f32",
+        /// Factors of products, and what lies between two of them, rounded to bf16 (to the nearest, ties to even); sums in single
+        /// precision.
+        Bf16 = "bf16",
+    }
+}
+
+impl fmt::Display for Numerics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Numerics::F32 => "f32",
+            Numerics::Bf16 => "bf16",
+        })
+    }
+}
+
+/// What computes with a model, and in which numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub device: DeviceName,
+    pub numerics: Numerics,
+}
+
+impl Place {
+    /// `said` where something was: a GPU computes in bf16 otherwise, all else in single precision.
+    pub fn new(device: DeviceName, said: Option<Numerics>) -> Place {
+        let own = match device.is_gpu() {
+            true => Numerics::Bf16,
+            false => Numerics::F32,
+        };
+        let numerics = said.unwrap_or(own);
+        Place { device, numerics }
+    }
+}
+
+impl fmt::Display for Place {
+    /// The numbers are told where they are not the device's own.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.device)?;
+        match *self == self.device.into() {
+            true => Ok(()),
+            false => write!(f, ", {}", self.numerics),
+        }
+    }
+}
+
+impl From<DeviceName> for Place {
+    fn from(device: DeviceName) -> Place {
+        Place::new(device, None)
+    }
+}
+
 /// How numbers are computed where a record tells no device: single precision, by the CPU's kernels.
 pub const CPU_NUMERICS: &str = "f32";
 
@@ -96,9 +154,10 @@ pub struct DeviceUsed {
     /// CUDA's compute capability, `9.0` say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub capability: String,
+    /// The version of its driver, which compiles the kernels for the device that is there.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub driver: String,
-    /// Versions by name.
+    /// Versions by name: of candle; on a GPU also of CUDA as the driver has it, of cuBLAS and of NVRTC.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub libraries: BTreeMap<String, String>,
     /// Digest of the kernels that are ours.
@@ -118,7 +177,7 @@ impl DeviceUsed {
         }
     }
 
-    /// `cuda:0 (NVIDIA H100 80GB HBM3), f32 candle`.
+    /// `cuda:0 (NVIDIA H100 80GB HBM3), bf16 candle`.
     pub fn told(&self) -> String {
         let model = match self.model.is_empty() {
             true => String::new(),
@@ -127,21 +186,42 @@ impl DeviceUsed {
         format!("{}{model}, {}", self.name, self.numerics)
     }
 
-    /// Whether both give the same bytes, as far as anybody promises: a number among GPUs says nothing.
+    /// The same with all that `is_like` looks at.
+    pub fn in_full(&self) -> String {
+        let mut parts = vec![self.told()];
+        let named = [
+            ("capability", self.capability.as_str()),
+            ("driver", &self.driver),
+            ("kernels", self.kernels.get(..12).unwrap_or(&self.kernels)),
+        ];
+        let libraries = self.libraries.iter();
+        let libraries = libraries.map(|(name, version)| (name.as_str(), version.as_str()));
+        let all = named.into_iter().chain(libraries);
+        let all = all.filter(|(_, value)| !value.is_empty());
+        parts.extend(all.map(|(name, value)| format!("{name} {value}")));
+        parts.join(", ")
+    }
+
+    /// Whether its number types are these.
+    pub fn computed_in(&self, numerics: Numerics) -> bool {
+        self.numerics.split(' ').next() == Some(&numerics.to_string())
+    }
+
+    /// Whether both give the same bytes, as far as anybody promises. What can change a byte counts, and a number among GPUs does not.
+    ///
+    /// The model and its capability decide which instructions there are and how cuBLAS cuts a product, so that its sums have another
+    /// order; the numerics, which numbers are rounded; our kernels, candle and NVRTC, which operations there are at all; the version
+    /// of cuBLAS, which of its kernels it takes. The driver counts because kernels reach it as PTX: it compiles them, and whether a
+    /// product and a sum are rounded once or twice is its choice.
     pub fn is_like(&self, other: &DeviceUsed) -> bool {
-        let kind = |used: &DeviceUsed| match DeviceName::parse(&used.name) {
-            Some(DeviceName::Cuda(_)) => "cuda".to_string(),
-            _ => used.name.clone(),
+        let decides = |used: &DeviceUsed| DeviceUsed {
+            name: match DeviceName::parse(&used.name) {
+                Some(DeviceName::Cuda(_)) => "cuda".to_string(),
+                _ => used.name.clone(),
+            },
+            ..used.clone()
         };
-        kind(self) == kind(other)
-            && (&self.model, &self.capability, &self.kernels, &self.numerics)
-                == (
-                    &other.model,
-                    &other.capability,
-                    &other.kernels,
-                    &other.numerics,
-                )
-            && self.libraries == other.libraries
+        decides(self) == decides(other)
     }
 }
 
@@ -155,22 +235,33 @@ pub struct Moved {
 impl Moved {
     /// None where both are alike, so that the bytes should be the same.
     pub fn between(before: &[DeviceUsed], now: &[DeviceUsed]) -> Option<Moved> {
-        (!alike(before, now)).then(|| Moved {
-            before: told(before),
-            now: told(now),
-        })
+        if alike(before, now) {
+            return None;
+        }
+        let short = [told(before), told(now)];
+        let [before, now] = match short[0] == short[1] {
+            // They differ in what a short word does not say.
+            true => [before, now].map(in_full),
+            false => short,
+        };
+        Some(Moved { before, now })
     }
 }
 
 /// Several devices in a sentence; none are the processor.
 pub fn told(devices: &[DeviceUsed]) -> String {
+    all_told(devices, DeviceUsed::told)
+}
+
+/// The same with all that decides bytes.
+pub fn in_full(devices: &[DeviceUsed]) -> String {
+    all_told(devices, DeviceUsed::in_full)
+}
+
+fn all_told(devices: &[DeviceUsed], told: fn(&DeviceUsed) -> String) -> String {
     match devices {
-        [] => DeviceUsed::cpu().told(),
-        all => all
-            .iter()
-            .map(DeviceUsed::told)
-            .collect::<Vec<_>>()
-            .join(" and "),
+        [] => told(&DeviceUsed::cpu()),
+        all => all.iter().map(told).collect::<Vec<_>>().join(" and "),
     }
 }
 

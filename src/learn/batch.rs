@@ -17,16 +17,21 @@ impl Row {
 }
 
 /// Tokens of a micro-batch: enough for the kernels, small enough for the memory. A unit of rows is never cut.
-const MICRO_TOKENS: usize = 2048;
+pub const MICRO_TOKENS: usize = 2048;
 
-/// Cuts the rows into runs of at most `MICRO_TOKENS` tokens, by sizes only. Rows of a unit (`unit` rows each) stay
+/// Cuts the rows into micro-batches, by sizes only: runs of at most `MICRO_TOKENS` tokens. Rows of a unit (`unit` rows each) stay
 /// together, whatever their length.
 pub fn micro_batches(rows: &[Row], unit: usize) -> Vec<Range<usize>> {
+    runs(rows, unit, MICRO_TOKENS)
+}
+
+/// The same with another number of tokens: for what means the same however it is cut.
+pub fn runs(rows: &[Row], unit: usize, most: usize) -> Vec<Range<usize>> {
     let mut runs = vec![];
     let (mut start, mut tokens) = (0, 0);
     for (i, rows) in rows.chunks(unit).enumerate() {
         let more: usize = rows.iter().map(|row| row.ids.len()).sum();
-        if i * unit > start && tokens + more > MICRO_TOKENS {
+        if i * unit > start && tokens + more > most {
             runs.push(start..i * unit);
             (start, tokens) = (i * unit, 0);
         }
@@ -49,7 +54,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    pub fn pack(rows: &[Row]) -> Batch {
+    pub fn pack<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Batch {
         let mut batch = Batch {
             ids: vec![],
             starts: vec![0],

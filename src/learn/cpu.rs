@@ -1,22 +1,22 @@
 //! The learner on this machine's cores: `decoder`, `decoder_backward` and `sample` on weights in memory.
 
 use crate::adapter::{Adapter, Net};
-use crate::batch::{Batch, Row, micro_batches};
+use crate::batch::{Batch, MICRO_TOKENS, Row};
 use crate::config::Config;
-use crate::decoder::{self, Keep, Workspace};
+use crate::decoder::{self, Keep, Tape, Workspace};
 use crate::decoder_backward::{self, Upstream};
 use crate::labels;
-use crate::learner::{Accumulated, Broken, Learner, Policy, Snapshot};
-use crate::objective::rerouting::{StateObjective, States};
-use crate::objective::{Goal, Objective, Scored};
+use crate::learner::{Accumulated, Learner, Policy, Snapshot};
+use crate::objective::{Goal, Scored};
 use crate::optim::{self, AdamW, Moments};
 use crate::sample::forecast::Tally;
 use crate::sample::{self, Options, Request, Sample};
 use crate::states::{self, Wanted};
 use crate::weights::Weights;
+use crate::window::{self, Passes};
 use anyhow::{Result, ensure};
 use std::borrow::Cow;
-use std::ops::Range;
+use std::convert::Infallible;
 
 pub struct Cpu {
     weights: Weights,
@@ -122,26 +122,7 @@ impl Learner for Cpu {
             grads: &mut self.grads,
             workspace: &mut self.workspace,
         };
-        let mut sum = Accumulated {
-            loss: 0.0,
-            tokens: 0,
-            broken: None,
-        };
-        for range in micro_batches(rows, goal.unit()) {
-            through(range.start);
-            let batch = Batch::pack(&rows[range.clone()]);
-            sum.tokens += batch.ids.len();
-            sum.loss += match goal {
-                Goal::Logp(_) if batch.scored.is_empty() => continue,
-                Goal::Logp(objective) => {
-                    let (loss, broken) = pass.logps(objective.as_mut(), range, &batch, temperature);
-                    sum.broken = sum.broken.or(broken);
-                    loss
-                }
-                Goal::States(objective) => pass.states(objective.as_mut(), range, &batch),
-            };
-        }
-        Ok(sum)
+        window::accumulate(&mut pass, 0, rows, goal, temperature, through)
     }
 
     fn clip(&mut self, norm_max: f64) -> Result<f64> {
@@ -243,17 +224,15 @@ pub fn logps<'a>(
     workspace: &mut Workspace,
 ) -> Vec<Vec<f32>> {
     let net = net.into();
-    let mut out = Vec::with_capacity(rows.len());
-    for run in micro_batches(rows, 1) {
-        let batch = Batch::pack(&rows[run]);
-        let scores = decoder::score(net, batch.packed(), &batch.scored, temperature, workspace);
-        let rows = batch.bounds.windows(2);
-        out.extend(rows.map(|b| scores.logp[b[0]..b[1]].to_vec()));
-    }
-    out
+    let score = |batch: &Batch| -> Result<Vec<f32>, Infallible> {
+        let packed = batch.packed();
+        Ok(decoder::score(net, packed, &batch.scored, temperature, workspace).logp)
+    };
+    let Ok(logps) = window::logps(rows, MICRO_TOKENS, score);
+    logps
 }
 
-/// Forward and backward passes of micro-batches.
+/// Passes over micro-batches, each in a pass of its own.
 struct Pass<'a> {
     net: Net<'a>,
     keep: Keep,
@@ -261,67 +240,49 @@ struct Pass<'a> {
     workspace: &'a mut Workspace,
 }
 
-impl Pass<'_> {
-    /// The loss of a micro-batch by its log-probabilities, whose gradient is added where the loss is finite; and the first
-    /// token whose log-probability is not.
-    fn logps(
-        &mut self,
-        objective: &mut dyn Objective,
-        rows: Range<usize>,
-        batch: &Batch,
-        temperature: f32,
-    ) -> (f64, Option<Broken>) {
-        let (net, keep) = (self.net, self.keep);
-        let (packed, scored) = (batch.packed(), &batch.scored);
-        let tape = decoder::forward_keeping(net, packed, scored, temperature, keep, self.workspace);
-        let scored = Scored {
+impl Passes for Pass<'_> {
+    type Tape = Tape;
+
+    fn forward(&mut self, batch: &Batch, scored: &[usize], temperature: f32) -> Result<Tape> {
+        let (packed, keep) = (batch.packed(), self.keep);
+        let workspace = &mut *self.workspace;
+        Ok(decoder::forward_keeping(
+            self.net,
+            packed,
+            scored,
+            temperature,
+            keep,
+            workspace,
+        ))
+    }
+
+    fn scores<'t>(&self, tape: &'t Tape) -> Scored<'t> {
+        Scored {
             logp: &tape.logp,
             entropy: &tape.entropy,
             greedy_hit: &tape.greedy_hit,
-        };
-        let broken = Broken::of(&tape.logp, batch, rows.start);
-        let share = objective.share(rows, &batch.bounds, scored);
-        if share.loss.is_finite() {
-            let dentropy = share.dentropy.as_deref();
-            let (grads, workspace) = (&mut *self.grads, &mut *self.workspace);
-            decoder_backward::backward(net, &tape, &share.dlogp, dentropy, grads, workspace);
         }
-        tape.recycle(self.workspace);
-        (share.loss, broken)
     }
 
-    /// The loss of a micro-batch by its hidden states, with the adapter on and off.
-    fn states(
-        &mut self,
-        objective: &mut dyn StateObjective,
-        rows: Range<usize>,
-        batch: &Batch,
-    ) -> f64 {
-        let (net, packed) = (self.net, batch.packed());
-        let layers = net.config().layers;
-        let frozen = decoder::hidden_states(net.frozen(), packed, self.workspace);
-        let tape = decoder::forward_keeping(net, packed, &[], 1.0, self.keep, self.workspace);
-        let normed = decoder::normed(net.weights, tape.hidden(layers));
-        let mut live: Vec<&[f32]> = (0..layers).map(|i| tape.hidden(i)).collect();
-        live.push(&normed);
-        let states = States {
-            live: &live,
-            frozen: &frozen,
-            width: net.config().hidden_size,
-        };
-        let share = objective.share(rows, &batch.starts, &states);
-        if share.loss.is_finite() {
-            let dhidden = share.dstates[..layers].iter().map(|d| Some(&d[..]));
-            let dhidden: Vec<Option<&[f32]>> = dhidden.collect();
-            let upstream = Upstream {
-                dhidden: &dhidden,
-                dnormed: Some(&share.dstates[layers]),
-                ..Upstream::default()
-            };
-            let (grads, workspace) = (&mut *self.grads, &mut *self.workspace);
-            decoder_backward::backward_upstream(net, &tape, upstream, grads, workspace);
-        }
+    fn frozen_states(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>> {
+        let net = self.net.frozen();
+        Ok(decoder::hidden_states(net, batch.packed(), self.workspace))
+    }
+
+    fn states<'t>(&self, tape: &'t Tape) -> Result<Vec<Cow<'t, [f32]>>> {
+        let layers = self.net.config().layers;
+        let normed = decoder::normed(self.net.weights, tape.hidden(layers));
+        let before = (0..layers).map(|i| Cow::Borrowed(tape.hidden(i)));
+        Ok(before.chain([Cow::Owned(normed)]).collect())
+    }
+
+    fn back(&mut self, tape: &Tape, upstream: Upstream) -> Result<()> {
+        let (grads, workspace) = (&mut *self.grads, &mut *self.workspace);
+        decoder_backward::backward_upstream(self.net, tape, upstream, grads, workspace);
+        Ok(())
+    }
+
+    fn done(&mut self, tape: Tape) {
         tape.recycle(self.workspace);
-        share.loss
     }
 }

@@ -6,7 +6,7 @@ use crate::decoder::{self, Packed, Workspace};
 use rayon::prelude::*;
 
 /// Tokens that are in memory at a time, unless one sequence has more.
-const TOGETHER: usize = 4096;
+pub const TOGETHER: usize = 4096;
 
 /// Sequences from long to short, cut into parts of so many tokens at most, or of one sequence; each by its number.
 pub(crate) fn parts(lengths: &[usize], together: usize) -> Vec<Vec<usize>> {

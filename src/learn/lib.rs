@@ -70,5 +70,6 @@ pub mod placed;
 pub mod reward;
 pub mod sample;
 pub mod train;
+mod window;
 
 pub mod attack;

@@ -255,6 +255,9 @@ pub struct Score {
     pub reasoning: Option<String>,
     /// What the judge saw: no reasoning is in it.
     pub answer: String,
+    /// As in `Completion`: what of the response was written for the model, where that reaches into the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<String>,
     /// What the response came to; one that is not `answered` has no verdict of a judge.
     pub outcome: Outcome,
     pub finished: bool,
@@ -308,6 +311,7 @@ impl Score {
             prompt: c.prompt.clone(),
             reasoning: parts.reasoning,
             answer: parts.answer,
+            begun: completion.begun.clone(),
             outcome,
             finished: completion.finished,
             well_formed: response::well_formed(&completion.response),

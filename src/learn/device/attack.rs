@@ -3,7 +3,7 @@
 //! through the model whole: what they have in common is computed for each.
 
 use anyhow::{Result, bail, ensure};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 
 use crate::attack::gradient::Slope;
 use crate::attack::score::{Loss, Options, Score, Wanted};
@@ -15,12 +15,11 @@ use crate::device::backward::backward_from;
 use crate::device::decoder::{self, Tape, last_hidden, normed};
 use crate::device::head;
 use crate::device::net::{DeviceWeights, Net};
-use crate::device::ops::product;
+use crate::device::product::product;
 use crate::device::ragged::Workspace;
 use crate::device::sample as sampler;
 use crate::sample::forecast::Tally;
 use crate::sample::{self, Request, Sample, Stopped};
-use crate::weights::Weights;
 
 /// A model that is attacked, on a device.
 pub struct There {
@@ -30,13 +29,12 @@ pub struct There {
 }
 
 impl There {
-    /// Errors: those of the device.
-    pub fn new(weights: &Weights, device: &Device) -> Result<There> {
-        Ok(There {
-            weights: DeviceWeights::upload(weights, device)?,
-            workspace: Workspace::of(device),
+    pub fn new(weights: DeviceWeights) -> There {
+        There {
+            workspace: Workspace::of(&weights.device),
+            weights,
             computed: 0,
-        })
+        }
     }
 }
 
@@ -150,7 +148,8 @@ fn mellowmax(net: Net, tape: &Tape, scored: &[usize], target: &[u32]) -> Result<
     let tokens = Tensor::from_slice(target, n, net.device())?;
     let rows = weights
         .at(&weights.layout().head)
-        .index_select(&tokens, 0)?;
+        .index_select(&tokens, 0)?
+        .to_dtype(DType::F32)?;
     let logits: Vec<f32> = (states * &rows)?.sum(1)?.to_vec1()?;
     let loss = Loss::Mellowmax.of_logits(&logits);
     // softmax(-z)_i = exp(-z_i) / (T exp(loss)).

@@ -3,16 +3,16 @@
 //!
 //! What is cheap (norms, activations, probabilities) is computed again from the tape, and so are blocks that were not kept.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use crate::decoder_backward::Upstream;
 use crate::device::attention;
-use crate::device::block::{LayerTape, heads, split};
+use crate::device::block::{LayerTape, heads, turn};
 use crate::device::decoder::{Tape, again};
 use crate::device::head;
 use crate::device::linear;
 use crate::device::net::{Joint, Net};
-use crate::device::ops;
+use crate::device::ops::rows;
 use crate::device::parts::Parts;
 use crate::weights::LayerSpans;
 
@@ -91,8 +91,8 @@ fn descend(
             kept: kept.expect("a block is kept or was computed again"),
             full,
         };
-        let dmiddle = back.mlp(&dh, grads.as_deref_mut())?;
-        dh = back.attention(&dmiddle, grads.as_deref_mut())?;
+        let dmiddle = back.mlp(dh, grads.as_deref_mut())?;
+        dh = back.attention(dmiddle, grads.as_deref_mut())?;
     }
     given(lowest, dh)
 }
@@ -106,8 +106,8 @@ fn through_final_norm(
 ) -> Result<Tensor> {
     let span = &net.weights.layout().final_norm;
     let weight = net.weights.at(span);
-    let (_, r) = ops::norm(last, weight, net.config().rms_norm_eps)?;
-    let (dlast, dweight) = ops::norm_backward(last, weight, &r, dnormed)?;
+    let (_, r) = rows::norm(last, weight, net.config().rms_norm_eps, DType::F32)?;
+    let (dlast, dweight) = rows::norm_backward(last, weight, &r, dnormed, None)?;
     if let Some(grads) = grads {
         grads.add(span, &dweight)?;
     }
@@ -127,41 +127,61 @@ struct Back<'a> {
 }
 
 impl Back<'_> {
-    /// Back through the MLP, its norm and the residual: from d(out) to d(middle).
-    fn mlp(&self, dout: &Tensor, mut grads: Option<&mut Parts>) -> Result<Tensor> {
-        let (spans, kept) = (self.spans, self.kept);
-        let norm = self.net.weights.at(&spans.post_norm);
-        let act = ops::swiglu(&kept.gate_up)?;
-        let dact = self.linear(Joint::Down, &act, dout, grads.as_deref_mut())?;
-        let dgate_up = ops::swiglu_backward(&kept.gate_up, &dact)?;
-        let x = ops::norm_again(&kept.middle, norm, &kept.r_post)?;
-        let dx = self.linear(Joint::GateUp, &x, &dgate_up, grads.as_deref_mut())?;
-        let (dmiddle, dnorm) = ops::norm_backward(&kept.middle, norm, &kept.r_post, &dx)?;
+    /// Back through the MLP, its norm and the residual: from d(out), whose numbers nobody else has, to d(middle).
+    fn mlp(&self, dout: Tensor, mut grads: Option<&mut Parts>) -> Result<Tensor> {
+        let (net, spans, kept) = (self.net, self.spans, self.kept);
+        let norm = net.weights.at(&spans.post_norm);
+        let between = net.between();
+        let act = rows::swiglu(&kept.gate_up)?;
+        let dact = self.linear(Joint::Down, &act, &dout, grads.as_deref_mut(), between)?;
+        let dgate_up = rows::swiglu_backward(&kept.gate_up, dact)?;
+        let eps = net.config().rms_norm_eps;
+        let x = rows::norm_again(&kept.middle, norm, &kept.r_post, eps, between)?;
+        let own = grads.as_deref_mut();
+        let dx = self.linear(Joint::GateUp, &x, &dgate_up, own, DType::F32)?;
+        let onto = Some(dout);
+        let (dmiddle, dnorm) = rows::norm_backward(&kept.middle, norm, &kept.r_post, &dx, onto)?;
         if let Some(grads) = grads.filter(|_| self.full) {
             grads.add(&spans.post_norm, &dnorm)?;
         }
-        dout + dmiddle
+        Ok(dmiddle)
     }
 
-    /// Back through attention, its projections, the first norm and the residual: from d(middle) to d(h).
-    fn attention(&self, dmiddle: &Tensor, mut grads: Option<&mut Parts>) -> Result<Tensor> {
+    /// Back through attention, its projections, the first norm and the residual: from d(middle), whose numbers nobody else has, to
+    /// d(h).
+    fn attention(&self, dmiddle: Tensor, mut grads: Option<&mut Parts>) -> Result<Tensor> {
         let (net, spans, kept) = (self.net, self.spans, self.kept);
-        let dmixed = self.linear(Joint::O, &kept.mixed, dmiddle, grads.as_deref_mut())?;
-        let shape = heads(net.config());
-        let dqkv = attention::backward(shape, &kept.qkv, &dmixed, &self.tape.ragged)?;
-        let dqkv = self.unturn(&dqkv, grads.as_deref_mut())?;
+        let (config, ragged) = (net.config(), &self.tape.ragged);
+        let (mixed, between) = (&kept.mixed, net.between());
+        let own = grads.as_deref_mut();
+        let dmixed = self.linear(Joint::O, &mixed.out, &dmiddle, own, between)?;
+        let dqkv = attention::backward(heads(config), &kept.qkv, mixed, &dmixed, ragged)?;
+        let turn = turn(net, self.layer, &ragged.angles);
         let own = grads.as_deref_mut().filter(|_| self.full);
-        if let (Some(grads), Some(bias)) = (own, &spans.qkv_bias) {
-            grads.add(bias, &ops::sum_rows(&dqkv)?)?;
+        let turned = turn.backward(dqkv, kept.raw.as_ref(), own.is_some())?;
+        if let Some(grads) = own {
+            let norms = turned.norms.map(|[q, k]| (q, k)).unzip();
+            let of_spans = [
+                (&spans.qkv_bias, turned.bias),
+                (&spans.q_norm, norms.0),
+                (&spans.k_norm, norms.1),
+            ];
+            for (span, gradient) in of_spans {
+                if let (Some(span), Some(gradient)) = (span, gradient) {
+                    grads.add(span, &gradient)?;
+                }
+            }
         }
         let norm = net.weights.at(&spans.input_norm);
-        let x = ops::norm_again(self.h, norm, &kept.r_in)?;
-        let dx = self.linear(Joint::Qkv, &x, &dqkv, grads.as_deref_mut())?;
-        let (dh, dnorm) = ops::norm_backward(self.h, norm, &kept.r_in, &dx)?;
+        let x = rows::norm_again(self.h, norm, &kept.r_in, config.rms_norm_eps, between)?;
+        let own = grads.as_deref_mut();
+        let dx = self.linear(Joint::Qkv, &x, &turned.dqkv, own, DType::F32)?;
+        let onto = Some(dmiddle);
+        let (dh, dnorm) = rows::norm_backward(self.h, norm, &kept.r_in, &dx, onto)?;
         if let Some(grads) = grads.filter(|_| self.full) {
             grads.add(&spans.input_norm, &dnorm)?;
         }
-        dmiddle + dh
+        Ok(dh)
     }
 
     fn linear(
@@ -170,31 +190,8 @@ impl Back<'_> {
         x: &Tensor,
         dy: &Tensor,
         grads: Option<&mut Parts>,
+        dtype: DType,
     ) -> Result<Tensor> {
-        linear::backward(&self.net.matrix(self.layer, joint), x, dy, grads)
-    }
-
-    /// Rotation and head norms backward; turning back is turning by the negative angle.
-    fn unturn(&self, dqkv: &Tensor, grads: Option<&mut Parts>) -> Result<Tensor> {
-        let (weights, config) = (self.net.weights, self.net.config());
-        let angles = &self.tape.ragged.angles;
-        let (cos, sin) = (&angles.cos, angles.sin.neg()?);
-        let (dq, dk, dv) = split(config, dqkv)?;
-        let mut dq = ops::rotate(&dq, cos, &sin)?;
-        let mut dk = ops::rotate(&dk, cos, &sin)?;
-        let norms = self.spans.q_norm.as_ref().zip(self.spans.k_norm.as_ref());
-        if let (Some((q_norm, k_norm)), Some([q, k])) = (norms, &self.kept.raw) {
-            let (dq_weight, dk_weight);
-            (dq, dq_weight) = ops::norm_backward(&q.x, weights.at(q_norm), &q.r, &dq)?;
-            (dk, dk_weight) = ops::norm_backward(&k.x, weights.at(k_norm), &k.r, &dk)?;
-            if let Some(grads) = grads.filter(|_| self.full) {
-                grads.add(q_norm, &dq_weight)?;
-                grads.add(k_norm, &dk_weight)?;
-            }
-        }
-        let rows = self.tape.tokens();
-        let dq = dq.reshape((rows, config.q_width()))?;
-        let dk = dk.reshape((rows, config.kv_width()))?;
-        Tensor::cat(&[dq, dk, dv], 1)
+        linear::backward(&self.net.matrix(self.layer, joint), x, dy, grads, dtype)
     }
 }

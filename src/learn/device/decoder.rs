@@ -2,14 +2,14 @@
 //!
 //! Knows no objective and no optimizer; the backward pass is in `backward`.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use crate::decoder::{Keep, Packed, Scores};
 use crate::device::attention;
-use crate::device::block::{self, LayerTape, heads};
+use crate::device::block::{self, LayerTape, Mixed};
 use crate::device::head::{self, HeadTape};
 use crate::device::net::Net;
-use crate::device::ops;
+use crate::device::ops::{rows, table};
 use crate::device::ragged::{Ragged, Workspace};
 use crate::head::Request;
 
@@ -121,17 +121,17 @@ pub fn logits_at<'a>(
 }
 
 /// Rows after the final norm.
-pub fn normed(net: Net, rows: &Tensor) -> Result<Tensor> {
+pub fn normed(net: Net, of: &Tensor) -> Result<Tensor> {
     let weights = net.weights;
     let norm = weights.at(&weights.layout().final_norm);
-    Ok(ops::norm(rows, norm, net.config().rms_norm_eps)?.0)
+    Ok(rows::norm(of, norm, net.config().rms_norm_eps, DType::F32)?.0)
 }
 
 /// Rows of token embeddings [ids, hidden].
 pub(super) fn embed(net: Net, ids: &[u32]) -> Result<Tensor> {
     let weights = net.weights;
-    let table = weights.at(&weights.layout().embed);
-    table.index_select(&Tensor::from_slice(ids, ids.len(), net.device())?, 0)
+    let embeddings = weights.at(&weights.layout().embed);
+    table::gather(embeddings, ids)
 }
 
 /// The output of the last block; `look` sees the embeddings (0) and the output of every block on the way.
@@ -180,7 +180,9 @@ pub(super) fn again(
     h: &Tensor,
     ragged: &Ragged,
 ) -> Result<(Tensor, LayerTape)> {
-    block::forward(net, layer, h, &ragged.angles, |qkv| {
-        attention::forward(heads(net.config()), qkv, ragged)
+    block::forward(net, layer, h, &ragged.angles, |turn, qkv| {
+        let (qkv, raw) = turn.forward(qkv)?;
+        let attended = attention::forward(turn.shape, &qkv, ragged)?;
+        Ok(Mixed { qkv, raw, attended })
     })
 }

@@ -6,13 +6,16 @@
 
 use candle_core::op::BackpropOp;
 use candle_core::{
-    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage,
-    Tensor,
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape,
+    Storage, Tensor,
 };
 
-/// An operation on one to three tensors of f32, with one. What has several results lays them side by side.
+/// An operation on one to three tensors of f32 or bf16, with one. What has several results lays them side by side.
 pub trait Fused: Send + Sync {
     const NAME: &'static str;
+
+    /// Whether its kernel reads inputs as they lie, with strides; others get them contiguous.
+    const AS_IT_LIES: bool = false;
 
     fn plain(&self, inputs: &[Tensor]) -> Result<Tensor>;
 
@@ -41,7 +44,10 @@ pub fn run<F: Fused>(op: F, inputs: &[&Tensor]) -> Result<Tensor> {
 pub fn custom<F: Fused>(op: F, inputs: &[&Tensor]) -> Result<Tensor> {
     let inputs: Vec<Tensor> = inputs
         .iter()
-        .map(|t| t.contiguous())
+        .map(|t| match F::AS_IT_LIES {
+            true => Ok((*t).clone()),
+            false => t.contiguous(),
+        })
         .collect::<Result<_>>()?;
     let op = Custom(op);
     match &inputs[..] {
@@ -52,6 +58,20 @@ pub fn custom<F: Fused>(op: F, inputs: &[&Tensor]) -> Result<Tensor> {
     }
 }
 
+/// The numbers of a layout, in its order.
+fn picked<T: Copy>(all: &[T], layout: &Layout) -> Vec<T> {
+    let place = |mut i: usize| {
+        let mut at = layout.start_offset();
+        for (dim, stride) in layout.dims().iter().zip(layout.stride()).rev() {
+            at += i % dim * stride;
+            i /= dim;
+        }
+        at
+    };
+    let each = 0..layout.shape().elem_count();
+    each.map(|i| all[place(i)]).collect()
+}
+
 struct Custom<F>(F);
 
 impl<F: Fused> Custom<F> {
@@ -59,24 +79,23 @@ impl<F: Fused> Custom<F> {
         let inputs: Vec<Tensor> = inputs
             .iter()
             .map(|(storage, layout)| {
-                let CpuStorage::F32(all) = storage else {
-                    candle_core::bail!("{} is of f32", F::NAME)
+                let own = match storage {
+                    CpuStorage::F32(all) => CpuStorage::F32(picked(all, layout)),
+                    CpuStorage::BF16(all) => CpuStorage::BF16(picked(all, layout)),
+                    _ => candle_core::bail!("{} is of f32 and bf16", F::NAME),
                 };
-                let first = layout.start_offset();
-                let own = all[first..first + layout.shape().elem_count()].to_vec();
-                let storage = Storage::Cpu(CpuStorage::F32(own));
                 let shape = layout.shape().clone();
-                Ok(Tensor::from_storage(
-                    storage,
-                    shape,
-                    BackpropOp::none(),
-                    false,
-                ))
+                let none = BackpropOp::none();
+                Ok(Tensor::from_storage(Storage::Cpu(own), shape, none, false))
             })
             .collect::<Result<_>>()?;
         let out = self.0.plain(&inputs)?;
-        let numbers = out.flatten_all()?.to_vec1::<f32>()?;
-        Ok((CpuStorage::F32(numbers), out.shape().clone()))
+        let (shape, flat) = (out.shape().clone(), out.flatten_all()?);
+        let numbers = match flat.dtype() {
+            DType::BF16 => CpuStorage::BF16(flat.to_vec1()?),
+            _ => CpuStorage::F32(flat.to_vec1()?),
+        };
+        Ok((numbers, shape))
     }
 }
 

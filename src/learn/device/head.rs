@@ -7,8 +7,10 @@ use candle_core::{DType, Result, Tensor};
 use crate::config::Head;
 use crate::decoder::Scores;
 use crate::device::net::DeviceWeights;
-use crate::device::ops::{self, product};
+use crate::device::ops::logits::{self, Slopes};
+use crate::device::ops::rows;
 use crate::device::parts::Parts;
+use crate::device::product::product;
 use crate::head::Request;
 
 #[derive(Debug)]
@@ -73,27 +75,22 @@ pub fn forward(
     let rows: Vec<u32> = tape.rows.iter().map(|&row| row as u32).collect();
     let last = last.index_select(&Tensor::from_vec(rows, n, last.device())?, 0)?;
     let final_norm = weights.at(&layout.final_norm);
-    let (normed, r) = ops::norm(&last, final_norm, weights.config.rms_norm_eps)?;
+    let (eps, act) = (
+        weights.config.rms_norm_eps,
+        weights.at(&layout.head).dtype(),
+    );
+    let (normed, r) = rows::norm(&last, final_norm, eps, act)?;
     let targets = Tensor::from_vec(request.targets, (n, 1), last.device())?;
     let (mut logp, mut lse) = (vec![], vec![]);
     let (mut entropy, mut hits) = (vec![], vec![]);
     for first in (0..n).step_by(tape.chunk) {
         let rows = tape.chunk.min(n - first);
-        let z = logits(weights, &normed.narrow(0, first, rows)?, tape.scale)?;
-        let targets = targets.narrow(0, first, rows)?;
-        let top = z.max_keepdim(1)?;
-        let below = z.broadcast_sub(&top)?;
-        let e = below.exp()?;
-        let sum = e.sum_keepdim(1)?;
-        let log_sum = sum.log()?;
-        // H = log sum_j e_j - sum_j e_j (z_j - top) / sum_j e_j
-        let mean = ((e * below)?.sum_keepdim(1)? / sum)?;
-        entropy.push((&log_sum - mean)?);
-        let of_target = z.gather(&targets, 1)?;
-        hits.push(of_target.ge(&top)?);
-        let chunk_lse = (top + log_sum)?;
-        logp.push((of_target - &chunk_lse)?);
-        lse.push(chunk_lse);
+        let z = logits(weights, &normed.narrow(0, first, rows)?, 1.0)?;
+        let stats = logits::stats(&z, &targets.narrow(0, first, rows)?, tape.scale)?;
+        logp.push(stats.logp);
+        lse.push(stats.lse);
+        entropy.push(stats.entropy);
+        hits.push(stats.hits);
     }
     let (lse, entropy) = (Tensor::cat(&lse, 0)?, Tensor::cat(&entropy, 0)?);
     let hits = Tensor::cat(&hits, 0)?.flatten_all()?.to_vec1::<u8>()?;
@@ -114,8 +111,7 @@ pub fn forward(
 }
 
 /// dL/d(last hidden) [tokens, hidden], zero on rows that predict nothing; adds the gradients of the head's weights and of
-/// the final norm where they are wanted. With L's slopes by log-probability and entropy,
-/// dz_j = dlogp (1[j = target] - p_j) - dentropy p_j (log p_j + entropy).
+/// the final norm where they are wanted.
 pub fn backward(
     weights: &DeviceWeights,
     tape: &HeadTape,
@@ -138,28 +134,25 @@ pub fn backward(
         let rows = tape.chunk.min(n - first);
         let of_chunk = |t: &Tensor| t.narrow(0, first, rows);
         let x = of_chunk(&kept.normed)?;
-        let (lse, dlogp) = (of_chunk(&kept.lse)?, of_chunk(&dlogp)?);
-        let logp = logits(weights, &x, tape.scale)?.broadcast_sub(&lse)?;
-        let p = logp.exp()?;
-        let minus = match &dentropy {
-            Some(dentropy) => {
-                let above = logp.broadcast_add(&of_chunk(&kept.entropy)?)?;
-                let slope = above.broadcast_mul(&of_chunk(dentropy)?)?;
-                (p * slope.broadcast_add(&dlogp)?)?
-            }
-            None => p.broadcast_mul(&dlogp)?,
+        let dentropy = dentropy.as_ref().map(of_chunk).transpose()?;
+        let slopes = Slopes {
+            targets: &of_chunk(&kept.targets)?,
+            lse: &of_chunk(&kept.lse)?,
+            entropy: &of_chunk(&kept.entropy)?,
+            dlogp: &of_chunk(&dlogp)?,
+            dentropy: dentropy.as_ref(),
         };
-        let targets = of_chunk(&kept.targets)?;
-        let dz = minus.neg()?.scatter_add(&targets, &dlogp, 1)?;
-        let dz = (dz * tape.scale)?;
+        let z = logits(weights, &x, 1.0)?;
+        let table = weights.at(&layout.head);
+        let dz = logits::gradient(z, &slopes, tape.scale, table.dtype())?;
         if let Some(grads) = grads.as_deref_mut() {
-            grads.add(&layout.head, &product(&dz.t()?, &x)?)?;
+            grads.add_product(&layout.head, &dz.t()?, &x)?;
         }
-        parts.push(product(&dz, weights.at(&layout.head))?);
+        parts.push(product(&dz, table)?);
     }
     let dnormed = Tensor::cat(&parts, 0)?;
     let final_norm = weights.at(&layout.final_norm);
-    let (dlast, dnorm) = ops::norm_backward(&kept.last, final_norm, &kept.r, &dnormed)?;
+    let (dlast, dnorm) = rows::norm_backward(&kept.last, final_norm, &kept.r, &dnormed, None)?;
     if let Some(grads) = grads {
         grads.add(&layout.final_norm, &dnorm)?;
     }

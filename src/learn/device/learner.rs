@@ -1,10 +1,11 @@
 //! The learner on a device: what `learn::cpu` does on this machine's cores, on candle's tensors. Weights, moments and the
 //! gradient of the window stay on the device; a snapshot brings them back as the flat arrays that the other learner has too, so
-//! that either goes on from a checkpoint of the other.
+//! that either goes on from a checkpoint of the other, whatever numbers its products are in.
 
 use std::borrow::Cow;
 
-use anyhow::{Error, Result, ensure};
+use anyhow::{Result, ensure};
+use base::device::Numerics;
 
 use crate::adapter::Adapter;
 use crate::batch::Row;
@@ -15,9 +16,9 @@ use crate::device::optim::{self, DeviceMoments};
 use crate::device::parts::Parts;
 use crate::device::pass::{Pass, logps};
 use crate::device::ragged::Workspace;
-use crate::device::room;
 use crate::device::sample;
 use crate::device::states;
+use crate::device::together;
 use crate::learner::{Accumulated, Learner, Policy, Snapshot};
 use crate::objective::Goal;
 use crate::optim::{AdamW, Moments};
@@ -25,42 +26,90 @@ use crate::sample::forecast::Tally;
 use crate::sample::{Options, Request, Sample};
 use crate::states::Wanted;
 use crate::weights::Weights;
+use crate::window;
 
 #[derive(Debug)]
 pub struct Device {
     weights: DeviceWeights,
     adapter: Option<DeviceAdapter>,
+    /// The weights below an adapter as they came, where the device has them rounded: so they leave.
+    below: Option<Weights>,
     /// The weights that training began as, where they are asked for and all weights are trained.
     reference: Option<DeviceWeights>,
     /// Both are there from the first window on: a model that is only asked has neither.
     moments: Option<DeviceMoments>,
     grads: Option<Parts>,
     keep: Keep,
+    /// Tokens of micro-batches that go through together.
+    together: usize,
     workspace: Workspace,
 }
 
 impl Device {
-    /// As `cpu::Cpu::new`, on this device.
+    /// As `cpu::Cpu::new`, on this device and in these numbers.
     pub fn new(
-        weights: &Weights,
-        adapter: Option<&Adapter>,
+        weights: Weights,
+        adapter: Option<Adapter>,
         reference: bool,
         keep: Keep,
         device: &candle_core::Device,
+        numerics: Numerics,
     ) -> Result<Device> {
-        let no_room = |error: candle_core::Error| room::told(device, "the weights", error.into());
-        let adapter = adapter.map(|adapter| DeviceAdapter::upload(adapter, device));
-        let adapter = adapter.transpose().map_err(no_room)?;
-        let weights = DeviceWeights::upload(weights, device).map_err(no_room)?;
+        let reference = reference && adapter.is_none();
+        let how = together::Steps {
+            adapter: adapter.as_ref(),
+            reference,
+            keep,
+            numerics,
+        };
+        let together = together::tokens(device, &weights.config, &how);
+        let there = match adapter {
+            None => DeviceWeights::trained(&weights, device, numerics),
+            Some(_) => DeviceWeights::frozen(&weights, device, numerics),
+        };
+        let there = there?;
+        let adapter = adapter.map(|adapter| DeviceAdapter::trained(&adapter, device, numerics));
+        let adapter = adapter.transpose()?;
+        let rounded = adapter.is_some() && numerics != Numerics::F32;
         Ok(Device {
-            reference: (reference && adapter.is_none()).then(|| weights.clone()),
-            weights,
+            reference: reference.then(|| there.kept()).transpose()?,
+            weights: there,
             adapter,
+            below: rounded.then_some(weights),
             moments: None,
             grads: None,
             keep,
+            together,
             workspace: Workspace::of(device),
         })
+    }
+
+    /// A model that is asked and never trained.
+    pub fn asked(
+        weights: Weights,
+        device: &candle_core::Device,
+        numerics: Numerics,
+    ) -> Result<Device> {
+        let there = DeviceWeights::frozen(&weights, device, numerics);
+        Ok(Device {
+            weights: there?,
+            adapter: None,
+            below: None,
+            reference: None,
+            moments: None,
+            grads: None,
+            keep: Keep::All,
+            together: together::asked(device),
+            workspace: Workspace::of(device),
+        })
+    }
+
+    /// With so many tokens of micro-batches going through together, whatever suits the device.
+    pub fn together(self, tokens: usize) -> Device {
+        Device {
+            together: tokens,
+            ..self
+        }
     }
 
     fn net(&self, policy: Policy) -> Net<'_> {
@@ -83,11 +132,6 @@ impl Device {
 
     fn trained(&self) -> &Parts {
         self.net(Policy::Live).trained()
-    }
-
-    /// With words of its own for a device that has no room left.
-    fn told<T, E: Into<Error>>(&self, what: &str, result: Result<T, E>) -> Result<T> {
-        result.map_err(|error| room::told(&self.weights.device, what, error.into()))
     }
 
     /// The gradient of the window so far, which is the caller's until it is put back.
@@ -114,9 +158,10 @@ impl Learner for Device {
 
     fn score(&mut self, policy: Policy, rows: &[Row], temperature: f32) -> Result<Vec<Vec<f32>>> {
         let mut workspace = std::mem::take(&mut self.workspace);
-        let logps = logps(self.net(policy), rows, temperature, &mut workspace);
+        let (net, together) = (self.net(policy), self.together);
+        let logps = logps(net, rows, temperature, together, &mut workspace);
         self.workspace = workspace;
-        self.told("log-probabilities", logps)
+        logps
     }
 
     fn accumulate(
@@ -134,9 +179,9 @@ impl Learner for Device {
             grads: &mut grads,
             workspace: &mut workspace,
         };
-        let sum = pass.window(rows, goal, temperature, through);
+        let sum = window::accumulate(&mut pass, self.together, rows, goal, temperature, through);
         (self.grads, self.workspace) = (Some(grads), workspace);
-        self.told("a gradient", sum)
+        sum
     }
 
     fn clip(&mut self, norm_max: f64) -> Result<f64> {
@@ -152,13 +197,13 @@ impl Learner for Device {
             Some(moments) => moments,
             None => DeviceMoments::zeros(self.trained(), &self.weights.device)?,
         };
-        let trained = match &mut self.adapter {
+        let held = match &mut self.adapter {
             Some(adapter) => &mut adapter.parts,
             None => &mut self.weights.parts,
         };
-        let updated = optim::update(rule, trained, &grads, &mut moments, lr);
+        let updated = held.change(|trained| optim::update(rule, trained, &grads, &mut moments, lr));
         self.moments = Some(moments);
-        self.told("an update", updated)
+        Ok(updated?)
     }
 
     fn sample(
@@ -173,7 +218,7 @@ impl Learner for Device {
         let net = self.net(policy);
         let samples = sample::sample(net, requests, options, on_progress, stop, &mut workspace);
         self.workspace = workspace;
-        self.told("samples", samples)
+        samples
     }
 
     fn states(
@@ -188,7 +233,7 @@ impl Learner for Device {
         let net = self.net(policy);
         let states = states::of_prompts(net, prompts, wanted, at_once, done, &mut workspace);
         self.workspace = workspace;
-        self.told("hidden states", states)
+        Ok(states?)
     }
 
     fn labels(
@@ -200,7 +245,7 @@ impl Learner for Device {
         let net = self.net(Policy::Live);
         let numbers = states::labels(net, sequences, done, &mut workspace);
         self.workspace = workspace;
-        self.told("scores", numbers)
+        Ok(numbers?)
     }
 
     fn snapshot(&self) -> Result<Snapshot<'_>> {
@@ -238,10 +283,14 @@ impl Learner for Device {
         let device = self.weights.device.clone();
         let upload = |data: &[f32]| self.trained().with(data, &device);
         let (trained, first, second) = (upload(&trained)?, upload(&first)?, upload(&second)?);
-        match &mut self.adapter {
-            Some(adapter) => adapter.parts = trained,
-            None => self.weights.parts = trained,
-        }
+        let held = match &mut self.adapter {
+            Some(adapter) => &mut adapter.parts,
+            None => &mut self.weights.parts,
+        };
+        held.change(|parts| {
+            *parts = trained;
+            Ok(())
+        })?;
         self.moments = Some(DeviceMoments {
             first,
             second,
@@ -252,6 +301,10 @@ impl Learner for Device {
 
     fn finish(self: Box<Self>) -> Result<(Weights, Option<Adapter>)> {
         let adapter = self.adapter.as_ref().map(DeviceAdapter::download);
-        Ok((self.weights.download()?, adapter.transpose()?))
+        let weights = match self.below {
+            Some(below) => below,
+            None => self.weights.download()?,
+        };
+        Ok((weights, adapter.transpose()?))
     }
 }

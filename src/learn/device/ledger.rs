@@ -1,79 +1,31 @@
 //! What a device holds at its peak, before anything is computed: a list of the buffers that `learn::device` makes, by the shapes alone.
 //! Every line names the tensors that it counts, in the words of the file that makes them; where they change, so does the line.
 //!
-//! All numbers are f32. Counted is what is alive at once; what the device's allocator keeps besides, its context and its libraries'
-//! workspaces are not (about a gigabyte on CUDA). Sequences of a batch are counted as one of all its tokens: padding at most doubles
-//! what attention makes of them.
+//! Counted is what is alive at once; what the device's allocator keeps besides, its context and its libraries' workspaces are not
+//! (about a gigabyte on CUDA). Sequences of a batch are counted as one of all its tokens: padding at most doubles what plain attention
+//! makes of them.
+
+mod asked;
+mod block;
+mod buffers;
+
+use block::{block_backward, block_forward, masks};
+use buffers::{BF16, F32, buffer};
+
+pub use buffers::{Buffer, By, Dims};
+
+pub use asked::{Reading, Slope, reading, rerouting, slope};
 
 use crate::adapter::Adapter;
-use crate::config::Config;
 use crate::decoder::Keep;
-use crate::device::ragged::{GPU_LOGITS, QUERIES, SCORES, Workspace};
-use crate::device::sample::prompts;
-use base::device::DeviceName;
+use crate::device::ragged::{CACHE, GPU_LOGITS, Workspace};
+use crate::device::sample::pages::{self, PAGE};
+use crate::device::sample::{prompts, width};
+use crate::device::states;
+use base::device::{DeviceName, Numerics};
 
-const F32: u64 = 4;
-
-/// The numbers of a decoder that decide sizes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Dims {
-    pub parameters: u64,
-    pub layers: u64,
-    pub hidden: u64,
-    pub vocabulary: u64,
-    pub intermediate: u64,
-    pub heads: u64,
-    /// Width of all queries, and of all keys.
-    pub q: u64,
-    pub kv: u64,
-    /// Heads are normed.
-    pub normed: bool,
-}
-
-impl From<&Config> for Dims {
-    fn from(config: &Config) -> Dims {
-        let size = |n: usize| n as u64;
-        Dims {
-            parameters: config.parameters() as u64,
-            layers: size(config.layers),
-            hidden: size(config.hidden_size),
-            vocabulary: size(config.vocab_size),
-            intermediate: size(config.intermediate_size),
-            heads: size(config.heads),
-            q: size(config.q_width()),
-            kv: size(config.kv_width()),
-            normed: config.qk_norm(),
-        }
-    }
-}
-
-impl Dims {
-    /// Numbers of the largest matrix: the embeddings, or one of a block.
-    fn largest(&self) -> u64 {
-        let table = self.vocabulary * self.hidden;
-        table.max(2 * self.intermediate * self.hidden)
-    }
-
-    fn qkv(&self) -> u64 {
-        self.q + 2 * self.kv
-    }
-
-    /// Of a token: `LayerTape` (r_in, qkv, raw, mixed, middle, r_post, gate_up).
-    fn tape(&self) -> u64 {
-        let raw = match self.normed {
-            true => self.q + self.kv + 2 * self.heads,
-            false => 0,
-        };
-        2 + self.qkv() + raw + self.q + self.hidden + 2 * self.intermediate
-    }
-}
-
-/// Tensors of one name, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Buffer {
-    pub what: &'static str,
-    pub bytes: u64,
-}
+/// The phase in which gradients go through the blocks.
+const BLOCKS: &str = "blocks, backward";
 
 /// A place where memory is highest, and what is there.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,24 +56,11 @@ impl Ledger {
         self.peak().map_or(0, Phase::bytes)
     }
 
-    fn with(
-        mut self,
-        name: &'static str,
-        stays: &[Buffer],
-        passing: &[(&'static str, u64)],
-    ) -> Ledger {
-        let passing = passing.iter().map(|&(what, numbers)| buffer(what, numbers));
-        let buffers = stays.iter().copied().chain(passing);
+    fn with(mut self, name: &'static str, stays: &[Buffer], passing: &[Buffer]) -> Ledger {
+        let buffers = stays.iter().chain(passing).copied();
         let buffers = buffers.filter(|b| b.bytes > 0).collect();
         self.phases.push(Phase { name, buffers });
         self
-    }
-}
-
-fn buffer(what: &'static str, numbers: u64) -> Buffer {
-    Buffer {
-        what,
-        bytes: F32 * numbers,
     }
 }
 
@@ -133,7 +72,7 @@ pub struct Training {
     /// Weights that training began as stay at hand.
     pub reference: bool,
     pub keep: Keep,
-    /// Of the largest micro-batch: tokens, those of them that are scored, and of its longest sequence.
+    /// Of the largest pass: tokens, those of them that are scored, and of its longest sequence.
     pub tokens: u64,
     pub scored: u64,
     pub longest: u64,
@@ -141,10 +80,14 @@ pub struct Training {
     pub entropy: bool,
     /// Of the workspace.
     pub logits_at_once: u64,
+    pub by: By,
 }
 
 /// Tokens of prompts that are computed together, unless one has more.
 pub const TOGETHER: u64 = prompts::TOGETHER as u64;
+
+/// Tokens of sequences that are read together, unless one has more.
+pub const READ_TOGETHER: u64 = states::TOGETHER as u64;
 
 /// Logits that exist at the same time on such a device: see `Workspace::of`.
 pub fn logits_at_once(device: DeviceName) -> u64 {
@@ -155,6 +98,15 @@ pub fn logits_at_once(device: DeviceName) -> u64 {
     most as u64
 }
 
+/// Bytes of a cache on such a device, at most: see `Workspace::of`. Of a GPU that nobody has asked it is not known, and what all
+/// rows want is told.
+pub fn cache_bytes(device: DeviceName) -> u64 {
+    match device.is_gpu() {
+        true => u64::MAX,
+        false => CACHE as u64,
+    }
+}
+
 /// Numbers of an adapter.
 pub fn numbers(adapter: &Adapter) -> u64 {
     let each = adapter.params.iter().map(|param| param.range.len() as u64);
@@ -163,70 +115,90 @@ pub fn numbers(adapter: &Adapter) -> u64 {
 
 /// A training step.
 pub fn training(model: &Dims, how: &Training) -> Ledger {
-    let Training { tokens, .. } = *how;
+    let Training { tokens, by, .. } = *how;
+    let (full, tape) = (how.adapter == 0, model.tape(by));
     let resident = resident(model, how);
     let states = buffer("hidden states", tokens * (model.layers + 1) * model.hidden);
-    let tapes = match how.keep {
-        Keep::All => model.layers,
-        Keep::States => 0,
+    let (kept, again) = match how.keep {
+        Keep::All => (model.layers, 0),
+        Keep::States => (0, 1),
     };
-    let tapes = buffer("tapes of the blocks", tokens * tapes * model.tape());
+    let of_blocks = |what, blocks: u64| Buffer {
+        what,
+        bytes: tokens * blocks * tape,
+    };
+    let tapes = of_blocks("tapes of the blocks", kept);
     // `Kept`: last, normed, r, targets, lse, entropy.
     let head = buffer("head's tape", how.scored * (2 * model.hidden + 4));
-    let masks = buffer("masks", masks(model, tokens, how.longest));
+    let masks = masks(model, by, tokens, how.longest);
     let mut kept = resident.clone();
     kept.extend([states, tapes, masks]);
-    let forward = block_forward(model, tokens, how.longest);
-    let forward = [("a block forward", forward)];
+    let forward = block_forward(model, by, tokens, how.longest, !full);
     let with_head: Vec<Buffer> = kept.iter().copied().chain([head]).collect();
-    let rows = rows_of_logits(model, how.scored, how.logits_at_once);
-    let logits = rows * model.vocabulary;
-    let full = how.adapter == 0;
-    // With entropy: logp, p, above, slope, its sum with dlogp, minus; without: logp, p, minus, its negative, dz.
-    let chunks = if how.entropy { 6 } else { 5 };
-    let of_table = if full {
-        2 * model.vocabulary * model.hidden
-    } else {
-        0
-    };
-    let head_back = [
-        ("chunk of logits and its gradient", chunks * logits),
-        // dz^T x, and its sum with what was there.
-        ("gradient of the head's matrix", of_table),
-        ("gradients of normed rows", 2 * how.scored * model.hidden),
-    ];
-    let again = match how.keep {
-        Keep::All => 0,
-        Keep::States => tokens * model.tape(),
-    };
     let back = [
-        ("a block computed again", again),
-        (
-            "a block backward",
-            block_backward(model, tokens, how.longest, full),
-        ),
+        of_blocks("a block computed again", again),
+        block_backward(model, by, tokens, how.longest, full),
     ];
-    // m and v anew, slope, step and the kept weights of the largest matrix.
-    let update = [(
-        "the largest matrix anew",
-        4 * if full { model.largest() } else { 0 },
-    )];
     Ledger::default()
-        .with("forward", &kept, &forward)
-        .with("head, backward", &with_head, &head_back)
-        .with("blocks, backward", &with_head, &back)
-        .with("update", &resident, &update)
+        .with("forward", &kept, &[forward])
+        .with("head, backward", &with_head, &head_backward(model, how))
+        .with(BLOCKS, &with_head, &back)
+        .with("update", &resident, &[update(model, how)])
+}
+
+fn head_backward(model: &Dims, how: &Training) -> [Buffer; 3] {
+    let (by, full) = (how.by, how.adapter == 0);
+    let rows = rows_of_logits(model, how.scored, how.logits_at_once);
+    let rounded = by.numerics == Numerics::Bf16;
+    // A kernel's gradient takes the place of the logits in f32, and is beside them in bf16. Plainly, with entropy: logp, p, above, slope,
+    // its sum with dlogp, minus; without: logp, p, minus, its negative, dz; and dz rounded and wide again.
+    let of_logit = match (by.kernels, rounded) {
+        (true, false) => F32,
+        (true, true) => F32 + BF16,
+        (false, false) => F32 * if how.entropy { 6 } else { 5 },
+        (false, true) => F32 * 6 + BF16,
+    };
+    // Plainly dz^T x, and its sum with what was there; cuBLAS adds in place.
+    let of_table = if full && !by.kernels { 2 } else { 0 };
+    [
+        Buffer {
+            what: "chunk of logits and its gradient",
+            bytes: of_logit * rows * model.vocabulary,
+        },
+        buffer(
+            "gradient of the head's matrix",
+            of_table * model.vocabulary * model.hidden,
+        ),
+        buffer("gradients of normed rows", 2 * how.scored * model.hidden),
+    ]
+}
+
+/// A kernel updates in place; then clipping is what takes most, which makes a scaled gradient. Plainly m and v anew, slope, step and
+/// the kept weights.
+fn update(model: &Dims, how: &Training) -> Buffer {
+    let times = if how.by.kernels { 1 } else { 4 };
+    let full = how.adapter == 0;
+    let largest = if full { model.largest() } else { 0 };
+    buffer("the largest matrix anew", times * largest)
 }
 
 /// What stays from step to step.
 fn resident(model: &Dims, how: &Training) -> Vec<Buffer> {
-    let full = how.adapter == 0;
+    let (by, full) = (how.by, how.adapter == 0);
     let trained = if full { model.parameters } else { how.adapter };
-    let reference = full && how.reference;
+    let weights = match full {
+        true => buffer("weights", model.parameters),
+        false => by.frozen("weights", model),
+    };
+    let reference = match full && how.reference {
+        true => by.frozen("reference", model),
+        false => buffer("reference", 0),
+    };
     vec![
-        buffer("weights", model.parameters),
+        weights,
         buffer("adapter", how.adapter),
-        buffer("reference", if reference { model.parameters } else { 0 }),
+        by.rounded("what is trained, in bf16", trained),
+        reference,
         buffer("first moments", trained),
         buffer("second moments", trained),
         buffer("gradient", trained),
@@ -238,89 +210,87 @@ fn rows_of_logits(model: &Dims, rows: u64, at_once: u64) -> u64 {
     (at_once / model.vocabulary.max(1)).max(1).min(rows)
 }
 
-/// Beyond its tape and its output, at its highest: in attention (queries before and after scaling, keys, values, outputs by block and
-/// together; scores, masked, exp and probabilities of a block of queries), or in SwiGLU (gate, up and three of the sigmoid).
-fn block_forward(model: &Dims, tokens: u64, longest: u64) -> u64 {
-    // x and qkv before rotation live as long as the block does.
-    let alive = tokens * (model.hidden + model.qkv());
-    let attention =
-        tokens * (model.qkv() + 3 * model.q + 2 * model.kv) + 4 * scores(model, tokens, longest);
-    let mlp = tokens * (2 * model.hidden + 5 * model.intermediate);
-    alive + attention.max(mlp)
-}
-
-/// Of one block of queries of all heads, with every key: `View::block`.
-fn scores(model: &Dims, tokens: u64, longest: u64) -> u64 {
-    tokens * model.heads * queries(model, tokens).min(longest)
-}
-
-/// Queries of a block: `Ragged::queries`.
-fn queries(model: &Dims, tokens: u64) -> u64 {
-    let most = SCORES as u64 / (model.heads * tokens).max(1);
-    (QUERIES as u64).min(most).max(1)
-}
-
-/// Of every block of queries with the keys before it: `Ragged::masks`.
-fn masks(model: &Dims, tokens: u64, longest: u64) -> u64 {
-    longest * (longest + queries(model, tokens).min(longest)) / 2
-}
-
-/// At its highest in the MLP (act, dact, gate, up, s, dup and three of the slope, the gradient of both) with the gradients of its
-/// matrices, or in attention (as forward, with the gradients of queries, keys and values, their sums, and five of the scores).
-fn block_backward(model: &Dims, tokens: u64, longest: u64, full: bool) -> u64 {
-    // dh, d(middle) and rows that are normed again.
-    let alive = 4 * tokens * model.hidden;
-    let matrices = if full {
-        2 * 2 * model.intermediate * model.hidden
-    } else {
-        0
-    };
-    let mlp = tokens * 11 * model.intermediate + matrices;
-    let attention = tokens * (3 * model.qkv() + 5 * model.q + 6 * model.kv)
-        + 5 * scores(model, tokens, longest);
-    alive + attention.max(mlp)
-}
-
 /// What is sampled, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Sampling {
-    /// Rows under way at once, and the longest of them: prompt and response.
+    /// Rows under way at once, and how many of them are samples of one prompt.
     pub rows: u64,
-    pub longest: u64,
-    /// Tokens of prompts that are computed together, and of the longest prompt.
-    pub together: u64,
+    pub samples: u64,
+    /// Tokens of the longest prompt, and of a response.
     pub prompt: u64,
+    pub written: u64,
+    /// Tokens of prompts that are computed together.
+    pub together: u64,
     /// Of the workspace.
     pub logits_at_once: u64,
+    pub cache_bytes: u64,
+    pub by: By,
+}
+
+impl Sampling {
+    /// Pages of the longest row.
+    fn longest(&self) -> u64 {
+        pages::pages(pages::kept(self.prompt as usize, self.written as usize)) as u64
+    }
+
+    /// Pages of the cache: `Room::new`, and the one that nobody reads.
+    fn pages(&self, model: &Dims) -> u64 {
+        let Sampling { rows, samples, .. } = *self;
+        let wanted = pages::wanted_of_alike(self.prompt, samples.max(1), self.written, rows);
+        let most = self.cache_bytes / (PAGE as u64 * self.position(model));
+        wanted.min(most).max(self.longest()) + 1
+    }
+
+    /// Bytes of a position's keys and values in all blocks.
+    fn position(&self, model: &Dims) -> u64 {
+        model.layers * 2 * model.kv * self.by.between()
+    }
 }
 
 /// Samples of a model that is asked, or of one in training, whose `beside` are its other buffers.
 pub fn sampling(model: &Dims, beside: &[Buffer], how: &Sampling) -> Ledger {
     let mut stays = match beside.is_empty() {
-        true => vec![buffer("weights", model.parameters)],
+        true => vec![how.by.frozen("weights", model)],
         false => beside.to_vec(),
     };
-    let line = 2 * model.kv;
-    stays.push(buffer(
-        "cache",
-        how.rows * how.longest * model.layers * line,
-    ));
+    let (page, position) = (PAGE as u64, how.position(model));
+    stays.push(Buffer {
+        what: "cache",
+        bytes: how.pages(model) * page * position,
+    });
     let prompts = how.together.max(how.prompt);
+    let block = block_forward(model, how.by, prompts, how.prompt, false);
     let begin = [
-        ("keys and values of prompts", prompts * model.layers * line),
-        (
-            "a block forward",
-            prompts * (2 * model.hidden + model.tape()) + block_forward(model, prompts, how.prompt),
+        Buffer {
+            what: "keys and values of prompts",
+            bytes: prompts * position,
+        },
+        buffer(
+            "states before and after a block",
+            2 * prompts * model.hidden,
         ),
+        Buffer {
+            bytes: prompts * model.tape(how.by) + block.bytes,
+            ..block
+        },
     ];
-    let logits = rows_of_logits(model, how.rows, how.logits_at_once) * model.vocabulary;
-    let seen = how.rows * model.heads * how.longest;
-    let step = [
-        // One side of a block anew, when all grow by a page.
-        ("a block's cache anew", how.rows * how.longest * model.kv),
-        ("scores of a step", 4 * seen),
-        ("logits, below their top, by blocks", 3 * logits),
-    ];
+    let width = width(how.rows as usize) as u64;
+    let logits = rows_of_logits(model, width, how.logits_at_once) * model.vocabulary;
+    let seen = width * how.longest();
+    let step = match how.by.kernels {
+        true => vec![
+            // With the largest score and the sum of each.
+            buffer("outputs of pages", seen * (model.q + 2 * model.heads)),
+            buffer("logits", logits),
+        ],
+        false => vec![
+            // Scores, below the largest of their page, and exp of that.
+            buffer("scores of a step", 3 * seen * model.heads * page),
+            // By page, together, and of one page of every row with its weight.
+            buffer("outputs of pages", (2 * seen + 2 * width) * model.q),
+            buffer("logits, below their top, by blocks", 3 * logits),
+        ],
+    };
     Ledger::default()
         .with("prompts", &stays, &begin)
         .with("a step", &stays, &step)

@@ -1,18 +1,22 @@
 //! The products with a decoder's matrices and the adapters on them, forward and backward: y = x W^T, and on the columns of an
 //! adapter y += scale (x A^T) B^T. Adapters stay products of their own: folded into W, a small one would be rounded away.
+//!
+//! Both factors of a product have the matrix's type. What comes out is summed in f32, and rounded once where another type is
+//! asked for; what is trained has its gradient in f32.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use crate::device::net::{Matrix, Pair};
-use crate::device::ops::product;
 use crate::device::parts::Parts;
+use crate::device::product::{product, product_in, rounded};
 
 /// [rows, in] to [rows, out].
-pub fn forward(matrix: &Matrix, x: &Tensor) -> Result<Tensor> {
-    let y = product(x, &matrix.weight.t()?)?;
+pub fn forward(matrix: &Matrix, x: &Tensor, dtype: DType) -> Result<Tensor> {
+    let x = &rounded(x, matrix.weight.dtype())?;
     if matrix.pairs.is_empty() {
-        return Ok(y);
+        return product_in(dtype, x, &matrix.weight.t()?);
     }
+    let y = product(x, &matrix.weight.t()?)?;
     let (mut pieces, mut next) = (vec![], 0);
     for pair in &matrix.pairs {
         let columns = &pair.columns;
@@ -26,7 +30,7 @@ pub fn forward(matrix: &Matrix, x: &Tensor) -> Result<Tensor> {
     if next < matrix.outputs {
         pieces.push(y.narrow(1, next, matrix.outputs - next)?);
     }
-    Tensor::cat(&pieces, 1)
+    Tensor::cat(&pieces, 1)?.to_dtype(dtype)
 }
 
 /// dx [rows, in] from dy [rows, out]; adds the gradients of what is trained where they are wanted.
@@ -35,25 +39,32 @@ pub fn backward(
     x: &Tensor,
     dy: &Tensor,
     mut grads: Option<&mut Parts>,
+    dtype: DType,
 ) -> Result<Tensor> {
+    let factors = matrix.weight.dtype();
+    let (x, dy) = (&rounded(x, factors)?, &rounded(dy, factors)?);
     if let Some(grads) = grads.as_deref_mut().filter(|_| matrix.trained) {
-        grads.add(matrix.span, &product(&dy.t()?, x)?)?;
+        grads.add_product(matrix.span, &dy.t()?, x)?;
+    }
+    if matrix.pairs.is_empty() {
+        return product_in(dtype, dy, matrix.weight);
     }
     let mut dx = product(dy, matrix.weight)?;
     for pair in &matrix.pairs {
         let dy = dy.narrow(1, pair.columns.start, pair.columns.len())?;
         let dy = dy.contiguous()?;
-        let du = (product(&dy, pair.b)? * pair.scale)?;
+        let du = rounded(&(product(&dy, pair.b)? * pair.scale)?, factors)?;
         if let Some(grads) = grads.as_deref_mut() {
-            grads.add(pair.b_span, &product(&dy.t()?, &down(pair, x)?)?)?;
-            grads.add(pair.a_span, &product(&du.t()?, x)?)?;
+            grads.add_product(pair.b_span, &dy.t()?, &down(pair, x)?)?;
+            grads.add_product(pair.a_span, &du.t()?, x)?;
         }
         dx = (dx + product(&du, pair.a)?)?;
     }
-    Ok(dx)
+    dx.to_dtype(dtype)
 }
 
-/// u = scale x A^T [rows, rank].
+/// u = scale x A^T [rows, rank], as the next product reads it.
 fn down(pair: &Pair, x: &Tensor) -> Result<Tensor> {
-    product(x, &pair.a.t()?)? * pair.scale
+    let u = (product(x, &pair.a.t()?)? * pair.scale)?;
+    rounded(&u, pair.b.dtype())
 }

@@ -3,29 +3,62 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use candle_core::{Device, Result, Tensor};
+use base::device::Numerics;
+use candle_core::{DType, Device, Result, Tensor};
 
 use crate::adapter::{Adapter, Linear};
 use crate::config::Config;
-use crate::device::parts::Parts;
+use crate::device::parts::{Held, Parts};
 use crate::weights::{Layout, Weights};
 
-/// A decoder's weights on a device. A copy shares its numbers until one of the two is updated.
-#[derive(Clone, Debug)]
+/// A decoder's weights on a device.
+#[derive(Debug)]
 pub struct DeviceWeights {
     pub config: Config,
-    pub parts: Parts,
+    pub parts: Held,
     layout: Arc<Layout>,
     pub(super) device: Device,
 }
 
 impl DeviceWeights {
+    /// In f32.
     pub fn upload(weights: &Weights, device: &Device) -> Result<DeviceWeights> {
-        Ok(DeviceWeights {
+        DeviceWeights::trained(weights, device, Numerics::F32)
+    }
+
+    /// To be trained.
+    pub fn trained(
+        weights: &Weights,
+        device: &Device,
+        numerics: Numerics,
+    ) -> Result<DeviceWeights> {
+        let parts = Parts::of_weights(&weights.layout, &weights.data, device)?;
+        let parts = Held::trained(parts, numerics)?;
+        Ok(DeviceWeights::new(weights, device, parts))
+    }
+
+    /// To be asked only, or to have an adapter trained on them.
+    pub fn frozen(weights: &Weights, device: &Device, numerics: Numerics) -> Result<DeviceWeights> {
+        let parts = Held::frozen(&weights.layout, &weights.data, device, numerics)?;
+        Ok(DeviceWeights::new(weights, device, parts))
+    }
+
+    fn new(weights: &Weights, device: &Device, parts: Held) -> DeviceWeights {
+        DeviceWeights {
             config: weights.config.clone(),
-            parts: Parts::of_weights(&weights.layout, &weights.data, device)?,
+            parts,
             layout: Arc::clone(&weights.layout),
             device: device.clone(),
+        }
+    }
+
+    /// As they compute now, to be kept while these are trained on.
+    pub fn kept(&self) -> Result<DeviceWeights> {
+        Ok(DeviceWeights {
+            config: self.config.clone(),
+            parts: self.parts.kept()?,
+            layout: Arc::clone(&self.layout),
+            device: self.device.clone(),
         })
     }
 
@@ -41,6 +74,7 @@ impl DeviceWeights {
         &self.layout
     }
 
+    /// As the arithmetic reads it: a matrix in bf16 where products are.
     pub(super) fn at(&self, span: &Range<usize>) -> &Tensor {
         self.parts.at(span)
     }
@@ -51,12 +85,21 @@ impl DeviceWeights {
 pub struct DeviceAdapter {
     /// What it is, without its numbers.
     shape: Adapter,
-    pub parts: Parts,
+    pub parts: Held,
 }
 
 impl DeviceAdapter {
+    /// In f32.
     pub fn upload(adapter: &Adapter, device: &Device) -> Result<DeviceAdapter> {
-        let parts = Parts::of_adapter(adapter, device)?;
+        DeviceAdapter::trained(adapter, device, Numerics::F32)
+    }
+
+    pub fn trained(
+        adapter: &Adapter,
+        device: &Device,
+        numerics: Numerics,
+    ) -> Result<DeviceAdapter> {
+        let parts = Held::trained(Parts::of_adapter(adapter, device)?, numerics)?;
         let data = vec![];
         Ok(DeviceAdapter {
             shape: Adapter {
@@ -122,8 +165,16 @@ impl<'a> Net<'a> {
 
     /// What is trained.
     pub(super) fn trained(&self) -> &'a Parts {
-        self.adapter
-            .map_or(&self.weights.parts, |adapter| &adapter.parts)
+        let held = self.adapter.map(|adapter| &adapter.parts);
+        held.unwrap_or(&self.weights.parts).masters()
+    }
+
+    /// The type of what lies between two products: queries, keys and values, outputs of heads, gate and up.
+    pub(super) fn between(&self) -> DType {
+        match self.weights.parts.numerics() {
+            Numerics::F32 => DType::F32,
+            Numerics::Bf16 => DType::BF16,
+        }
     }
 
     pub(super) fn matrix(&self, block: usize, joint: Joint) -> Matrix<'a> {

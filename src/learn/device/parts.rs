@@ -1,14 +1,17 @@
 //! Parameters on a device, and whatever has their layout: gradients, optimizer moments.
 //!
 //! A flat array is cut where a product ends: q, k and v of the weights are one tensor, gate and up another; A and B of every
-//! site of an adapter are two. Knows no arithmetic but adding.
+//! site of an adapter are two. Knows no arithmetic but adding, and rounding to what a product reads.
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use base::device::Numerics;
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::adapter::Adapter;
+use crate::device::ops::table;
+use crate::device::product::add_product;
 use crate::weights::{LayerSpans, Layout, Param, Role};
 
 /// Where a tensor lies in the flat array.
@@ -30,7 +33,7 @@ pub struct Parts {
 
 impl Parts {
     pub fn of_weights(layout: &Layout, data: &[f32], device: &Device) -> Result<Parts> {
-        Parts::upload(spans(layout).into(), data, device)
+        Parts::upload(spans(layout).into(), data, device, Ok)
     }
 
     pub fn of_adapter(adapter: &Adapter, device: &Device) -> Result<Parts> {
@@ -40,12 +43,12 @@ impl Parts {
             shape: param.shape.clone(),
         };
         let spans = adapter.params.iter().map(span).collect();
-        Parts::upload(spans, &adapter.data, device)
+        Parts::upload(spans, &adapter.data, device, Ok)
     }
 
     /// The same layout with these numbers.
     pub fn with(&self, data: &[f32], device: &Device) -> Result<Parts> {
-        Parts::upload(Arc::clone(&self.spans), data, device)
+        Parts::upload(Arc::clone(&self.spans), data, device, Ok)
     }
 
     /// The same layout with zeros.
@@ -57,11 +60,12 @@ impl Parts {
         })
     }
 
-    /// The flat array again.
+    /// The flat array again; of what is rounded, the rounded numbers.
     pub fn download(&self) -> Result<Vec<f32>> {
         let mut data = Vec::with_capacity(self.len());
         for tensor in &self.tensors {
-            data.extend(tensor.flatten_all()?.to_vec1::<f32>()?);
+            let tensor = tensor.flatten_all()?.to_dtype(DType::F32)?;
+            data.extend(tensor.to_vec1::<f32>()?);
         }
         Ok(data)
     }
@@ -87,28 +91,25 @@ impl Parts {
         Ok(())
     }
 
+    /// The same of a product, in f32 whatever its factors are: on a GPU the product writes there itself.
+    pub(super) fn add_product(
+        &mut self,
+        span: &Range<usize>,
+        a: &Tensor,
+        b: &Tensor,
+    ) -> Result<()> {
+        let index = self.index(span);
+        add_product(&mut self.tensors[index], a, b)
+    }
+
     /// Adds rows of numbers [n, in] to the rows `ids` [n] of a matrix that nobody else holds; an id may occur more than once.
-    ///
-    /// Rows of one id are summed first, by a product with zeros and ones: then no two go to the same place, and the sums have
-    /// one order. They are written in place, as candle's `index_add` would copy the whole table.
     pub(super) fn add_rows(
         &mut self,
         span: &Range<usize>,
         ids: &[u32],
         rows: &Tensor,
     ) -> Result<()> {
-        let table = &self.tensors[self.index(span)];
-        let device = rows.device();
-        let mut own = ids.to_vec();
-        own.sort_unstable();
-        own.dedup();
-        let n = own.len();
-        let own = Tensor::from_vec(own, (n, 1), device)?;
-        let all = Tensor::from_slice(ids, (1, ids.len()), device)?;
-        let which = own.broadcast_eq(&all)?.to_dtype(DType::F32)?;
-        let sums = which.matmul(rows)?;
-        let places = own.broadcast_as(sums.shape())?.contiguous()?;
-        table.scatter_add_set(&places, &sums, 0)
+        table::add(&self.tensors[self.index(span)], ids, rows)
     }
 
     /// Tensors with what they are.
@@ -122,21 +123,146 @@ impl Parts {
         roles.zip(&mut self.tensors)
     }
 
+    /// The same numbers, shared with nobody.
+    fn copied(&self) -> Result<Parts> {
+        Ok(Parts {
+            spans: Arc::clone(&self.spans),
+            tensors: self
+                .tensors
+                .iter()
+                .map(Tensor::copy)
+                .collect::<Result<_>>()?,
+        })
+    }
+
+    /// What products read of these: matrices rounded to bf16. All else is shared.
+    fn rounded(&self) -> Result<Parts> {
+        Ok(Parts {
+            spans: Arc::clone(&self.spans),
+            tensors: self.tensors.iter().map(factor).collect::<Result<_>>()?,
+        })
+    }
+
     fn index(&self, span: &Range<usize>) -> usize {
         self.spans
             .binary_search_by_key(&span.start, |own| own.range.start)
             .expect("a span of the layout has a tensor")
     }
 
-    fn upload(spans: Arc<[Span]>, data: &[f32], device: &Device) -> Result<Parts> {
+    /// `as_kept` has each tensor as soon as it is there.
+    fn upload(
+        spans: Arc<[Span]>,
+        data: &[f32],
+        device: &Device,
+        as_kept: impl Fn(Tensor) -> Result<Tensor>,
+    ) -> Result<Parts> {
         let upload = |span: &Span| {
             let data = &data[span.range.clone()];
-            Tensor::from_slice(data, &span.shape[..], device)
+            as_kept(Tensor::from_slice(data, &span.shape[..], device)?)
         };
         let tensors = spans.iter().map(upload).collect::<Result<_>>()?;
         let parts = Parts { spans, tensors };
         assert_eq!(data.len(), parts.len(), "the array has the layout");
         Ok(parts)
+    }
+}
+
+/// A matrix as a product of bf16 reads it; a norm or bias as it is.
+fn factor(tensor: &Tensor) -> Result<Tensor> {
+    match tensor.rank() {
+        2 => tensor.to_dtype(DType::BF16),
+        _ => Ok(tensor.clone()),
+    }
+}
+
+/// Parameters as they enter the arithmetic, and as they are trained: the same in f32. In bf16 the matrices of the first are
+/// rounded from the second, the masters, which are in f32; what is never trained has no masters.
+#[derive(Clone, Debug)]
+pub struct Held {
+    read: Parts,
+    masters: Option<Parts>,
+    numerics: Numerics,
+}
+
+impl Held {
+    /// To be trained from these numbers.
+    pub fn trained(parts: Parts, numerics: Numerics) -> Result<Held> {
+        let (read, masters) = match numerics {
+            Numerics::F32 => (parts, None),
+            Numerics::Bf16 => (parts.rounded()?, Some(parts)),
+        };
+        Ok(Held {
+            read,
+            masters,
+            numerics,
+        })
+    }
+
+    /// Weights that are never trained.
+    pub fn frozen(
+        layout: &Layout,
+        data: &[f32],
+        device: &Device,
+        numerics: Numerics,
+    ) -> Result<Held> {
+        let as_kept = |tensor: Tensor| match numerics {
+            Numerics::F32 => Ok(tensor),
+            Numerics::Bf16 => factor(&tensor),
+        };
+        Ok(Held {
+            read: Parts::upload(spans(layout).into(), data, device, as_kept)?,
+            masters: None,
+            numerics,
+        })
+    }
+
+    /// What computes now, to be kept as it is while this one is trained on.
+    pub fn kept(&self) -> Result<Held> {
+        Ok(Held {
+            read: self.read.copied()?,
+            masters: None,
+            numerics: self.numerics,
+        })
+    }
+
+    pub fn numerics(&self) -> Numerics {
+        self.numerics
+    }
+
+    /// As the arithmetic reads the tensor of a span: a matrix in bf16 where products are.
+    pub(super) fn at(&self, span: &Range<usize>) -> &Tensor {
+        self.read.at(span)
+    }
+
+    /// What is trained, in f32.
+    pub fn masters(&self) -> &Parts {
+        self.masters.as_ref().unwrap_or(&self.read)
+    }
+
+    /// Changes what is trained; what products read of it is rounded anew.
+    pub fn change<T>(&mut self, change: impl FnOnce(&mut Parts) -> Result<T>) -> Result<T> {
+        let Some(masters) = &mut self.masters else {
+            assert!(
+                self.numerics == Numerics::F32,
+                "what is trained in bf16 has masters in f32"
+            );
+            return change(&mut self.read);
+        };
+        let done = change(masters)?;
+        for (read, master) in self.read.tensors.iter_mut().zip(&masters.tensors) {
+            *read = factor(master)?;
+        }
+        Ok(done)
+    }
+
+    /// Zeros in f32 with this layout.
+    pub fn zeros(&self, device: &Device) -> Result<Parts> {
+        self.read.zeros(device)
+    }
+
+    /// See `Parts::download`, of what is trained.
+    pub fn download(&self) -> Result<Vec<f32>> {
+        self.masters().download()
     }
 }
 

@@ -56,8 +56,20 @@ fn cuda(number: usize) -> Result<Device> {
         // SAFETY: all that a device makes and uses is on its one stream, which keeps the order.
         unsafe { device.as_cuda_device()?.disable_event_tracking() };
         keep_pool(&device)?;
+        sum_in_f32(&device)?;
     }
     Ok(device)
+}
+
+/// Products of bf16 are summed in f32 to the end: cuBLAS would else add up parts of long sums in bf16 where it likes to.
+#[cfg(feature = "cuda")]
+fn sum_in_f32(device: &Device) -> Result<()> {
+    use candle_core::cuda_backend::cudarc::cublas::sys;
+    let handle = device.as_cuda_device()?.cublas_handle();
+    let mode = sys::cublasMath_t::CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
+    // SAFETY: the handle is candle's own for this device and lives as long as that.
+    unsafe { sys::cublasSetMathMode(*handle.handle(), mode) }.result()?;
+    Ok(())
 }
 
 /// Memory that is freed stays with the process: at the pool's default, every transfer to the host gives it back to the system

@@ -1,22 +1,24 @@
-//! Packed sequences of different lengths as padded groups of similar ones, which batched products need.
-//!
-//! Rows travel by gathers in both directions: no two ever write one place, so the order of sums is fixed. Padding lies on
-//! the right, where a causal mask hides it from every real query. Knows no weights.
+//! Packed sequences of different lengths: their angles, and tiles for the kernels of attention. Knows no weights.
 
-use candle_core::{DType, Device, Result, Tensor};
+use std::sync::OnceLock;
+
+use candle_core::{Device, Result, Tensor};
 
 use crate::config::Config;
 use crate::decoder::Packed;
+use crate::device::attention::groups::Padded;
+use crate::device::kernels::TILE;
+use crate::device::room;
+use crate::device::sample::Used;
 use crate::kernels::rope::{self, Rope};
-
-/// Queries whose scores are held at once, per head and sequence; and scores at most, as candle's kernels count them in 32 bits.
-pub(super) const QUERIES: usize = 512;
-pub(super) const SCORES: usize = 1 << 31;
 
 /// What lives from step to step, and how much memory a step may use. It does not change results beyond rounding.
 #[derive(Debug)]
 pub struct Workspace {
     pub(super) logits_at_once: usize,
+    pub(super) cache_bytes: usize,
+    /// What the last samples took of their cache.
+    pub used: Used,
     table: Option<Table>,
 }
 
@@ -29,6 +31,9 @@ impl Default for Workspace {
 
 /// Logits on a GPU: 512 MB, and a few times that while they are computed with. Far fewer than candle's kernels count in 32 bits.
 pub(super) const GPU_LOGITS: usize = 1 << 27;
+
+/// Keys and values of rows that are sampled together, where a device does not say what memory it has: 4 GiB.
+pub(super) const CACHE: usize = 1 << 32;
 
 /// Cosines and sines of the positions 0..`len` on the device, each [len, head_dim / 2].
 #[derive(Debug)]
@@ -44,7 +49,10 @@ impl Workspace {
     pub fn of(device: &Device) -> Workspace {
         match device {
             Device::Cpu => Workspace::default(),
-            _ => Workspace::new(GPU_LOGITS),
+            _ => {
+                let half = room::sizes(device).map(|(_, all)| all as usize / 2);
+                Workspace::new(GPU_LOGITS).with_cache(half.unwrap_or(CACHE))
+            }
         }
     }
 
@@ -52,7 +60,17 @@ impl Workspace {
     pub fn new(logits_at_once: usize) -> Workspace {
         Workspace {
             logits_at_once,
+            cache_bytes: CACHE,
+            used: Used::default(),
             table: None,
+        }
+    }
+
+    /// Samples keep keys and values in no more than so many bytes, if the longest of them alone takes no more; others wait.
+    pub fn with_cache(self, bytes: usize) -> Workspace {
+        Workspace {
+            cache_bytes: bytes,
+            ..self
         }
     }
 
@@ -65,11 +83,14 @@ impl Workspace {
     ) -> Result<Angles> {
         let (rows, longest) = (positions.len(), positions.iter().max());
         let table = self.table(config, longest.map_or(0, |&p| p as usize + 1), device)?;
-        let at = Tensor::from_vec(positions, rows, device)?;
-        let of = |table: &Tensor| table.index_select(&at, 0)?.unsqueeze(1);
+        let table = [table.cos.clone(), table.sin.clone()];
+        let positions = Tensor::from_vec(positions, rows, device)?;
+        let of = |table: &Tensor| table.index_select(&positions, 0)?.unsqueeze(1);
         Ok(Angles {
-            cos: of(&table.cos)?,
-            sin: of(&table.sin)?,
+            cos: of(&table[0])?,
+            sin: of(&table[1])?,
+            positions,
+            table,
         })
     }
 
@@ -99,63 +120,29 @@ impl Workspace {
     }
 }
 
-/// Of every row's position [rows, 1, head_dim / 2].
+/// By which heads are turned.
 #[derive(Debug)]
-pub(super) struct Angles {
+pub struct Angles {
+    /// Of every row's position [rows, 1, head_dim / 2].
     pub cos: Tensor,
     pub sin: Tensor,
-}
-
-/// Sequences of similar length.
-#[derive(Debug)]
-pub struct Group {
-    pub sequences: usize,
-    pub longest: usize,
-    /// The packed row of every padded row [sequences * longest]; padding shows some row of its own sequence.
-    pub pick: Tensor,
-    /// 1 for a real row, 0 for padding [sequences * longest, 1].
-    pub real: Tensor,
-}
-
-impl Group {
-    /// Heads `first..first + heads` of padded rows [sequences * longest, ..] as [sequences, heads, longest, dim].
-    pub(crate) fn by_head(
-        &self,
-        rows: &Tensor,
-        first: usize,
-        heads: usize,
-        dim: usize,
-    ) -> Result<Tensor> {
-        rows.reshape((self.sequences, self.longest, (), dim))?
-            .narrow(2, first, heads)?
-            .transpose(1, 2)?
-            .contiguous()
-    }
-
-    /// The way back: [sequences, heads, longest, dim], its first two dimensions cut in any way, to padded rows
-    /// [sequences * longest, heads * dim].
-    pub(crate) fn to_rows(&self, by_head: &Tensor, heads: usize, dim: usize) -> Result<Tensor> {
-        let (s, t) = (self.sequences, self.longest);
-        by_head
-            .reshape((s, heads, t, dim))?
-            .transpose(1, 2)?
-            .reshape((s * t, heads * dim))
-    }
+    /// Every row's position [rows], and cosines and sines of all [positions, head_dim / 2].
+    pub positions: Tensor,
+    pub table: [Tensor; 2],
 }
 
 /// One batch as the device sees it.
 #[derive(Debug)]
-pub(crate) struct Ragged {
+pub struct Ragged {
     pub rows: usize,
     pub ids: Vec<u32>,
+    starts: Vec<usize>,
     pub angles: Angles,
-    pub groups: Vec<Group>,
-    /// Where each packed row lies among the padded rows of all groups [rows].
-    pub place: Tensor,
-    /// Queries of a block.
-    pub queries: usize,
-    /// For the queries `queries * i ..` of the longest sequence: 0 where a key is seen, -inf where not [queries, keys].
-    masks: Vec<Tensor>,
+    /// For the kernels of attention [tiles, 3]: the row where a tile's sequence begins, the one after its last, and the first row of
+    /// the tile counted from there.
+    pub tiles: Tensor,
+    /// For plain operations; made when they first ask.
+    padded: OnceLock<Padded>,
 }
 
 impl Ragged {
@@ -166,89 +153,36 @@ impl Ragged {
         device: &Device,
     ) -> Result<Ragged> {
         let positions = batch.positions(config.vocab_size);
-        let rows = positions.len();
-        let longest = positions.iter().max().map_or(0, |&p| p as usize + 1);
-        let angles = workspace.angles(positions, config, device)?;
-        let (mut groups, mut widest) = (Vec::new(), 1);
-        let mut place = vec![0u32; rows];
-        let mut padded = 0;
-        for group in similar(batch.starts) {
-            let longest = batch.starts[group[0] + 1] - batch.starts[group[0]];
-            let (mut pick, mut real) = (Vec::new(), Vec::new());
-            for &s in &group {
-                let (start, end) = (batch.starts[s], batch.starts[s + 1]);
-                for i in 0..longest {
-                    let row = (start + i).min(end - 1);
-                    pick.push(row as u32);
-                    real.push(if start + i < end { 1.0f32 } else { 0.0 });
-                    if start + i < end {
-                        place[row] = (padded + pick.len() - 1) as u32;
-                    }
-                }
-            }
-            let n = pick.len();
-            padded += n;
-            widest = widest.max(n);
-            groups.push(Group {
-                sequences: group.len(),
-                longest,
-                pick: Tensor::from_vec(pick, n, device)?,
-                real: Tensor::from_vec(real, (n, 1), device)?,
-            });
-        }
-        let queries = QUERIES.min(SCORES / (config.heads * widest)).max(1);
+        let tiles = tiles(batch.starts);
+        let count = tiles.len();
         Ok(Ragged {
-            rows,
+            rows: positions.len(),
             ids: batch.ids.to_vec(),
-            angles,
-            groups,
-            place: Tensor::from_vec(place, rows, device)?,
-            queries,
-            masks: masks(longest, queries, device)?,
+            starts: batch.starts.to_vec(),
+            angles: workspace.angles(positions, config, device)?,
+            tiles: Tensor::from_vec(tiles.concat(), (count, 3), device)?,
+            padded: OnceLock::new(),
         })
     }
 
-    /// The mask of `n` queries from `first` (a multiple of `queries`) on: [n, first + n].
-    pub fn mask(&self, first: usize, n: usize) -> Result<Tensor> {
-        self.masks[first / self.queries]
-            .narrow(0, 0, n)?
-            .narrow(1, 0, first + n)
-    }
-}
-
-/// Sequences from long to short, cut into groups whose shortest is at least half of the longest: at most half of the
-/// padded rows are padding, and there are few groups. Empty sequences are left out.
-fn similar(starts: &[usize]) -> Vec<Vec<usize>> {
-    let length = |s: usize| starts[s + 1] - starts[s];
-    let mut order: Vec<usize> = (0..starts.len() - 1).filter(|&s| length(s) > 0).collect();
-    order.sort_by_key(|&s| (std::cmp::Reverse(length(s)), s));
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    for s in order {
-        match groups.last_mut() {
-            Some(group) if 2 * length(s) >= length(group[0]) => group.push(s),
-            _ => groups.push(vec![s]),
+    /// Its sequences as groups, for that many query heads.
+    pub(crate) fn padded(&self, heads: usize) -> Result<&Padded> {
+        if self.padded.get().is_none() {
+            let made = Padded::new(&self.starts, heads, self.tiles.device())?;
+            // Who was faster made the same.
+            let _ = self.padded.set(made);
         }
+        Ok(self.padded.get().expect("it was made"))
     }
-    groups
 }
 
-/// A block of queries sees all keys before it, and of its own keys those up to the query's: every block's mask ends in the
-/// same triangle.
-fn masks(longest: usize, queries: usize, device: &Device) -> Result<Vec<Tensor>> {
-    let own = queries.min(longest);
-    let mut triangle = vec![0.0f32; own * own];
-    for (i, row) in triangle.chunks_exact_mut(own).enumerate() {
-        row[i + 1..].fill(f32::NEG_INFINITY);
+/// Those with most keys to see first: what is left at the end is short.
+fn tiles(starts: &[usize]) -> Vec<[u32; 3]> {
+    let mut tiles = vec![];
+    for bounds in starts.windows(2) {
+        let firsts = (0..bounds[1] - bounds[0]).step_by(TILE);
+        tiles.extend(firsts.map(|first| [bounds[0], bounds[1], first].map(|row| row as u32)));
     }
-    let triangle = Tensor::from_vec(triangle, (own, own), device)?;
-    let mut masks = Vec::new();
-    for first in (0..longest).step_by(queries) {
-        let n = queries.min(longest - first);
-        let own = triangle.narrow(0, 0, n)?.narrow(1, 0, n)?;
-        masks.push(match first {
-            0 => own,
-            _ => Tensor::cat(&[Tensor::zeros((n, first), DType::F32, device)?, own], 1)?,
-        });
-    }
-    Ok(masks)
+    tiles.sort_by_key(|&[_, _, first]| std::cmp::Reverse(first));
+    tiles
 }

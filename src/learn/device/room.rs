@@ -1,4 +1,5 @@
-//! A device that has no room left, told as `base::device::OutOfMemory`: a sort of failure of its own, with what is known of it.
+//! A device that has no room left, told as `base::device::OutOfMemory`: a sort of failure of its own, with what is known of it. Where it is
+//! told is `told`.
 
 use anyhow::Error;
 use base::device::{DeviceName, OutOfMemory};
@@ -28,7 +29,7 @@ pub fn told(device: &Device, what: &str, error: Error) -> Error {
     no_room.into()
 }
 
-fn name(device: &Device) -> DeviceName {
+pub(super) fn name(device: &Device) -> DeviceName {
     match device.location() {
         DeviceLocation::Cuda { gpu_id } => DeviceName::Cuda(gpu_id as u32),
         _ => DeviceName::Candle,

@@ -12,7 +12,7 @@ use crate::labels::parts;
 use crate::states::{Position, Wanted};
 
 /// Tokens that are computed together, unless one sequence has more.
-const TOGETHER: usize = 8192;
+pub(super) const TOGETHER: usize = 8192;
 
 /// See `learn::states::of_prompts`.
 pub(super) fn of_prompts(

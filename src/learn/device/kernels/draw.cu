@@ -54,6 +54,7 @@ KERNEL void THREADS(512) draw(const float *z, const float *lse, const u32 *greed
   }
   if (lane_id() != 0) return;
   u32 token = chosen >= 0 ? (u32)chosen : greedy[blockIdx.x];
+  if (token >= (u32)vocabulary) token = 0;  // No logit is a number, and `logp` is none.
   tokens[blockIdx.x] = token;
   logp[blockIdx.x] = row[token] * scale - log_sum;
 }

@@ -1,12 +1,17 @@
-//! Keys and values of the rows under way on a device: a slot for each row, a column for each position of it. They are written in
-//! place; what lies behind a row's own position means nothing, and is finite.
+//! Keys and values of the rows under way on a device, in pages that rows of one prompt share. They are written in place; what
+//! lies behind a row's own position means nothing, and is finite.
+//!
+//! A page holds the heads of keys and values one after the other, of each `PAGE` positions. Which page is whose: `pages`.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
-use crate::config::Config;
-
-/// Columns that are added together.
-const PAGE: usize = 128;
+use crate::device::kernels::Variant;
+use crate::device::launch::{Arg, launch, of_heads};
+use crate::device::net::Net;
+use crate::device::ops::heads::Turn;
+use crate::device::sample::pages::{PAGE, Pool, Used};
+use crate::device::sample::rows::Rows;
+use crate::kernels::attention::Heads;
 
 /// Keys and values, each [heads of keys and values, positions, head_dim], of one sequence in one block.
 pub(super) type Pair = [Tensor; 2];
@@ -14,110 +19,157 @@ pub(super) type Pair = [Tensor; 2];
 pub(super) struct Cache {
     kv_heads: usize,
     dim: usize,
-    slots: usize,
-    columns: usize,
-    /// The longest a sequence may get.
-    longest: usize,
-    /// By block, keys and values [slots * kv heads, columns, dim].
+    numbers: DType,
+    pub pool: Pool,
+    /// By block, keys and values [pages * kv heads, PAGE, head_dim].
     blocks: Vec<Pair>,
-    device: Device,
 }
 
 impl Cache {
-    pub fn new(config: &Config, slots: usize, longest: usize, device: &Device) -> Result<Cache> {
-        let mut cache = Cache {
+    /// So many pages, and one that nobody reads.
+    pub fn new(net: Net, pages: usize) -> Result<Cache> {
+        let (config, numbers) = (net.config(), net.between());
+        let shape = ((pages + 1) * config.kv_heads, PAGE, config.head_dim);
+        let side = || Tensor::zeros(shape, numbers, net.device());
+        let pair = |_| Ok([side()?, side()?]);
+        Ok(Cache {
             kv_heads: config.kv_heads,
             dim: config.head_dim,
-            slots,
-            columns: 0,
-            longest,
-            blocks: vec![],
-            device: device.clone(),
-        };
-        cache.columns = PAGE.min(longest);
-        for _ in 0..config.layers {
-            let pair = [cache.zeros(cache.columns)?, cache.zeros(cache.columns)?];
-            cache.blocks.push(pair);
-        }
-        Ok(cache)
+            numbers,
+            pool: Pool::new(pages),
+            blocks: (0..config.layers).map(pair).collect::<Result<_>>()?,
+        })
     }
 
-    pub fn slots(&self) -> usize {
-        self.slots
+    pub fn used(&self) -> Used {
+        let side = numbers_of_page(self.kv_heads, self.dim) * self.numbers.size_in_bytes();
+        self.pool.used(2 * self.blocks.len() * side)
     }
 
-    /// Makes room for sequences of this length.
-    pub fn reach(&mut self, length: usize) -> Result<()> {
-        if length <= self.columns {
+    /// Keys and values of a block.
+    pub fn block(&self, block: usize) -> &Pair {
+        &self.blocks[block]
+    }
+
+    /// The first positions of a sequence fill these pages.
+    pub fn fill(&self, block: usize, pages: &[u32], with: &Pair) -> Result<()> {
+        if pages.is_empty() {
             return Ok(());
         }
-        let columns = length.next_multiple_of(PAGE).min(self.longest);
-        let more = self.zeros(columns - self.columns)?;
-        for side in self.blocks.iter_mut().flatten() {
-            *side = Tensor::cat(&[&*side, &more], 1)?;
-        }
-        self.columns = columns;
-        Ok(())
-    }
-
-    /// Leaves these slots, in this order.
-    pub fn keep(&mut self, slots: &[usize]) -> Result<()> {
-        let kv = self.kv_heads;
-        let lines = slots.iter().flat_map(|slot| slot * kv..(slot + 1) * kv);
-        let lines: Vec<u32> = lines.map(|line| line as u32).collect();
-        let lines = Tensor::from_slice(&lines, lines.len(), &self.device)?;
-        for side in self.blocks.iter_mut().flatten() {
-            *side = side.index_select(&lines, 0)?;
-        }
-        self.slots = slots.len();
-        Ok(())
-    }
-
-    /// Sequences in the slots `first..first + count` begin with these keys and values.
-    pub fn begin(&self, block: usize, first: usize, count: usize, with: &Pair) -> Result<()> {
-        let kv = self.kv_heads;
+        let (kv, dim) = (self.kv_heads, self.dim);
         for (side, with) in self.blocks[block].iter().zip(with) {
-            let (_, positions, dim) = with.dims3()?;
-            let with = with.unsqueeze(0)?.expand((count, kv, positions, dim))?;
-            let with = with.reshape((count * kv, positions, dim))?.contiguous()?;
-            side.narrow(0, first * kv, count * kv)?
-                .slice_set(&with, 1, 0)?;
+            let with = with
+                .narrow(1, 0, pages.len() * PAGE)?
+                .reshape((kv, pages.len(), PAGE, dim))?
+                .transpose(0, 1)?
+                .contiguous()?
+                .reshape((pages.len() * kv, PAGE, dim))?;
+            for run in runs(pages) {
+                let own = with.narrow(0, run.at * kv, run.count * kv)?;
+                self.pages(side, &run)?.slice_set(&own, 0, 0)?;
+            }
         }
         Ok(())
     }
 
-    /// Of one position for every slot, as `put` wants it.
-    pub fn places(&self, positions: &[u32]) -> Result<Tensor> {
-        let (slots, kv, dim) = (self.slots, self.kv_heads, self.dim);
-        Tensor::from_slice(positions, (slots, 1, 1), &self.device)?
-            .expand((slots, kv, dim))?
-            .reshape((slots * kv, 1, dim))?
-            .contiguous()
-    }
-
-    /// Writes the keys and values of one position of every slot, each [slots, kv heads * dim].
-    pub fn put(&self, block: usize, places: &Tensor, with: &Pair) -> Result<()> {
-        let lines = self.slots * self.kv_heads;
+    /// Each of these pages begins with these positions.
+    pub fn begin(&self, block: usize, pages: &[u32], with: &Pair) -> Result<()> {
         for (side, with) in self.blocks[block].iter().zip(with) {
-            let with = with.reshape((lines, 1, self.dim))?.contiguous()?;
-            side.scatter_set(places, &with, 1)?;
+            let (kv, positions, dim) = with.dims3()?;
+            for run in runs(pages) {
+                let each = with.unsqueeze(0)?.expand((run.count, kv, positions, dim))?;
+                let each = each
+                    .reshape((run.count * kv, positions, dim))?
+                    .contiguous()?;
+                self.pages(side, &run)?.slice_set(&each, 1, 0)?;
+            }
         }
         Ok(())
     }
 
-    /// So many columns are read for sequences of this length.
-    pub fn read(&self, length: usize, stride: usize) -> usize {
-        length.next_multiple_of(stride).min(self.columns)
+    fn pages(&self, side: &Tensor, run: &Run) -> Result<Tensor> {
+        let kv = self.kv_heads;
+        side.narrow(0, run.first as usize * kv, run.count * kv)
     }
 
-    /// The first columns of all slots: keys and values [slots * kv heads, columns, dim].
-    pub fn seen(&self, block: usize, columns: usize) -> Result<Pair> {
-        let [keys, values] = &self.blocks[block];
-        Ok([keys.narrow(1, 0, columns)?, values.narrow(1, 0, columns)?])
+    /// From the product's q, k, v of a block [width, q + 2 kv], whose numbers nobody else has, to the same with its queries
+    /// turned; keys, turned, and values go to where the rows are. By a kernel where there is one.
+    pub fn receive(&self, block: usize, turn: &Turn, qkv: Tensor, rows: &Rows) -> Result<Tensor> {
+        if let Some(variant) = of_heads(qkv.device(), qkv.dtype(), self.dim) {
+            return self.launch(block, turn, qkv, rows, variant);
+        }
+        let (qkv, _) = turn.forward(qkv)?;
+        let (kv, dim) = (self.kv_heads, self.dim);
+        let (q, places) = (turn.shape.heads * dim, rows.places(kv, dim)?);
+        for (i, side) in self.blocks[block].iter().enumerate() {
+            let own = qkv.narrow(0, 0, rows.rows.len())?;
+            let own = own.narrow(1, q + i * kv * dim, kv * dim)?;
+            let own = own.contiguous()?.reshape(((), dim))?;
+            side.reshape(((), dim))?.scatter_set(places, &own, 0)?;
+        }
+        Ok(qkv)
     }
 
-    fn zeros(&self, columns: usize) -> Result<Tensor> {
-        let shape = (self.slots * self.kv_heads, columns, self.dim);
-        Tensor::zeros(shape, DType::F32, &self.device)
+    fn launch(
+        &self,
+        block: usize,
+        turn: &Turn,
+        qkv: Tensor,
+        rows: &Rows,
+        variant: Variant,
+    ) -> Result<Tensor> {
+        let Heads {
+            heads,
+            kv_heads: kv,
+            ..
+        } = turn.shape;
+        let (qkv, [keys, values]) = (qkv.contiguous()?, &self.blocks[block]);
+        let [cos, sin] = &turn.angles.table;
+        let arguments = [
+            Arg::Write(&qkv),
+            Arg::read(turn.bias),
+            Arg::read(turn.norms.map(|norms| norms[0])),
+            Arg::read(turn.norms.map(|norms| norms[1])),
+            Arg::Read(cos),
+            Arg::Read(sin),
+            Arg::Read(&turn.angles.positions),
+            Arg::Write(keys),
+            Arg::Write(values),
+            Arg::Read(rows.table()?),
+            Arg::I32(rows.most),
+            Arg::I32(heads),
+            Arg::I32(kv),
+            Arg::F32(turn.eps),
+        ];
+        let counts = [rows.width, heads + 2 * kv, 1];
+        launch("turn_heads_cached", variant, counts, &arguments)?;
+        Ok(qkv)
     }
+}
+
+/// Keys or values of a page in one block.
+pub(super) fn numbers_of_page(kv_heads: usize, dim: usize) -> usize {
+    kv_heads * PAGE * dim
+}
+
+/// Pages that follow each other, in a list at `at`.
+struct Run {
+    at: usize,
+    first: u32,
+    count: usize,
+}
+
+fn runs(pages: &[u32]) -> Vec<Run> {
+    let mut runs: Vec<Run> = vec![];
+    for (at, &page) in pages.iter().enumerate() {
+        match runs.last_mut() {
+            Some(run) if run.first + run.count as u32 == page => run.count += 1,
+            _ => runs.push(Run {
+                at,
+                first: page,
+                count: 1,
+            }),
+        }
+    }
+    runs
 }

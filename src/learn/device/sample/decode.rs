@@ -1,86 +1,56 @@
 //! One more token for every row under way, through the whole decoder.
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{Result, Tensor};
 
-use crate::device::block;
+use crate::device::attention::Attended;
+use crate::device::block::{self, Mixed};
 use crate::device::decoder::{embed, normed};
 use crate::device::net::Net;
-use crate::device::ops::product;
 use crate::device::ragged::Workspace;
+use crate::device::sample::attend::Attention;
 use crate::device::sample::cache::Cache;
+use crate::device::sample::rows::{At, Rows};
 
-/// Columns of a cache are read in multiples of this: products have few shapes.
-const STRIDE: usize = 64;
+/// Rows of a step, with those that fill it up: 1, 2, 3, 4, 6, 8, 12, 16 and so on. The sums of a product follow its shape, so
+/// the bits of a row hang on the width and not on how many rows go with it; and a device meets few shapes.
+pub fn width(rows: usize) -> usize {
+    let above = rows.next_power_of_two();
+    match above / 4 * 3 {
+        between if above >= 4 && rows <= between => between,
+        _ => above,
+    }
+}
 
-/// The last hidden states [slots, hidden] after the final norm, of every slot's token at its position. The cache reaches these
-/// positions and receives the tokens' keys and values.
+/// The last hidden states [width, hidden] after the final norm, of every row's token at its position; of rows beyond them,
+/// numbers that mean nothing. The cache receives the tokens' keys and values.
 pub(super) fn step(
     net: Net,
-    cache: &mut Cache,
-    tokens: &[u32],
-    positions: &[u32],
+    cache: &Cache,
+    rows: &[At],
     workspace: &mut Workspace,
 ) -> Result<Tensor> {
-    let length = positions.iter().max().map_or(0, |&p| p as usize + 1);
-    cache.reach(length)?;
-    let cache = &*cache;
-    let columns = cache.read(length, STRIDE);
-    let angles = workspace.angles(positions.to_vec(), net.config(), net.device())?;
-    let at = Attention {
-        net,
-        cache,
-        columns,
-        places: cache.places(positions)?,
-        mask: mask(positions, columns, net)?,
+    let width = width(rows.len());
+    let filled = |each: fn(&At) -> u32| {
+        let mut all: Vec<u32> = rows.iter().map(each).collect();
+        all.resize(width, 0);
+        all
     };
-    let mut h = embed(net, tokens)?;
+    let (tokens, positions) = (filled(|row| row.token), filled(|row| row.position as u32));
+    let angles = workspace.angles(positions, net.config(), net.device())?;
+    let rows = Rows::new(rows, width, net.device());
+    let attention = Attention::of(&rows);
+    let mut h = embed(net, &tokens)?;
     for layer in 0..net.config().layers {
-        h = block::forward(net, layer, &h, &angles, |qkv| at.run(layer, qkv))?.0;
+        let (out, _) = block::forward(net, layer, &h, &angles, |turn, qkv| {
+            let qkv = cache.receive(layer, &turn, qkv, &rows)?;
+            let out = attention.attend(&turn, &qkv, cache.block(layer))?;
+            Ok(Mixed {
+                qkv,
+                raw: None,
+                attended: Attended { out, lse: None },
+            })
+        })?;
+        h = out;
     }
     normed(net, &h)
-}
-
-/// 0 where a slot sees a column, far below any score where not [slots, 1, columns].
-fn mask(positions: &[u32], columns: usize, net: Net) -> Result<Tensor> {
-    let slots = positions.len();
-    let positions = Tensor::from_slice(positions, (slots, 1), net.device())?;
-    let all = Tensor::arange(0u32, columns as u32, net.device())?.reshape((1, columns))?;
-    let seen = all.broadcast_le(&positions)?.to_dtype(DType::F32)?;
-    seen.affine(FAR, -FAR)?.unsqueeze(1)
-}
-
-/// A score with this subtracted has no weight, and no sum of such is infinite.
-const FAR: f64 = 1e30;
-
-/// Attention of one token in every slot over the columns of its slot up to its own.
-struct Attention<'a> {
-    net: Net<'a>,
-    cache: &'a Cache,
-    columns: usize,
-    places: Tensor,
-    mask: Tensor,
-}
-
-impl Attention<'_> {
-    /// From q, k (rotated), v [slots, q + 2 kv] to the heads' outputs side by side [slots, q].
-    fn run(&self, layer: usize, qkv: &Tensor) -> Result<Tensor> {
-        let config = self.net.config();
-        let (q, kv, dim) = (config.q_width(), config.kv_width(), config.head_dim);
-        let slots = self.cache.slots();
-        let (lines, group) = (slots * config.kv_heads, config.heads / config.kv_heads);
-        let own = [qkv.narrow(1, q, kv)?, qkv.narrow(1, q + kv, kv)?];
-        self.cache.put(layer, &self.places, &own)?;
-        let [keys, values] = self.cache.seen(layer, self.columns)?;
-        let queries = (qkv.narrow(1, 0, q)? * (1.0 / (dim as f64).sqrt()))?;
-        let queries = queries.reshape((lines, group, dim))?;
-        let scores = product(&queries, &keys.t()?)?;
-        let scores = scores
-            .reshape((slots, config.heads, self.columns))?
-            .broadcast_add(&self.mask)?;
-        let top = scores.max_keepdim(D::Minus1)?;
-        let e = scores.broadcast_sub(&top)?.exp()?;
-        let p = e.broadcast_div(&e.sum_keepdim(D::Minus1)?)?;
-        let p = p.reshape((lines, group, self.columns))?;
-        product(&p, &values)?.reshape((slots, q))
-    }
 }

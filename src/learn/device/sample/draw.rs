@@ -1,9 +1,9 @@
 //! The next token of each row, by the uniform number that the CPU's sampler would take and by its rules.
 //!
-//! Of a large vocabulary only what a draw needs goes to the host: the sums of the weights of blocks of tokens, and then the one
-//! block of every row in which the draw falls. For 256 rows of 151,936 tokens that is 1.1 MB, where the logits are 155 MB: at
-//! the speed of the bus these would take longer than the model's own step. The walks are on the host, in f64 and in the order
-//! of the ids, as a scan on the device would round otherwise for another number of rows.
+//! For 256 rows of 151,936 tokens the logits are 155 MB: at the speed of the bus these would take longer than the model's own
+//! step. Where the own kernels are used, the device draws. By plain operations only what a draw needs goes to the host: the
+//! sums of the weights of blocks of tokens, and then the one block of every row in which the draw falls, 1.1 MB. Both walk in
+//! f64 and in the order of the ids, so that a draw is the same for another number of rows.
 //!
 //! Truncation and penalty need the order or the history of a whole row: there the logits do go to the host, a chunk at a time,
 //! and `Choice::pick` has them.
@@ -11,6 +11,7 @@
 use candle_core::{DType, Result, Tensor};
 use rayon::prelude::*;
 
+use crate::device::launch::{Arg, launch, of_rows, unwritten, used};
 use crate::sample::choose::{Choice, block_at, not_finite, within};
 
 /// Tokens of a block.
@@ -30,9 +31,73 @@ pub(super) type Drawn = std::result::Result<(u32, f32), f32>;
 /// `logits` [rows, vocabulary], a row for each that is asked.
 pub(super) fn draw(logits: &Tensor, choice: &Choice, asks: &[Ask]) -> Result<Vec<Drawn>> {
     match choice.whole() {
+        true if used(logits.device()) => by_kernel(logits, choice, asks),
         true => by_blocks(logits, choice, asks),
         false => on_host(logits, choice, asks),
     }
+}
+
+/// A token and two numbers a row go to the host.
+fn by_kernel(logits: &Tensor, choice: &Choice, asks: &[Ask]) -> Result<Vec<Drawn>> {
+    let (rows, vocabulary) = logits.dims2()?;
+    let (z, device) = (&logits.contiguous()?, logits.device());
+    let scale = f64::from(choice.scale());
+    let of = |what: DType| unwritten(rows, what, device);
+    let (lse, entropy, greedy) = (of(DType::F32)?, of(DType::F32)?, of(DType::U32)?);
+    let arguments = [
+        Arg::Read(z),
+        Arg::Null,
+        Arg::F32(scale),
+        Arg::Write(&lse),
+        Arg::Write(&entropy),
+        Arg::Null,
+        Arg::Write(&greedy),
+        Arg::I32(vocabulary),
+    ];
+    let variant = of_rows(DType::F32);
+    launch("logit_stats", variant, [rows, 1, 1], &arguments)?;
+    let (tokens, logp) = match choice.temperature {
+        0.0 => {
+            let top = z.gather(&greedy.unsqueeze(1)?, 1)?.squeeze(1)?;
+            (greedy, (top - lse)?)
+        }
+        _ => {
+            let units = asks.iter().map(|ask| ask.unit).collect();
+            let units = Tensor::from_vec::<_, f64>(units, rows, device)?;
+            let (tokens, logp) = (of(DType::U32)?, of(DType::F32)?);
+            let arguments = [
+                Arg::Read(z),
+                Arg::Read(&lse),
+                Arg::Read(&greedy),
+                Arg::Read(&units),
+                Arg::F32(scale),
+                Arg::Write(&tokens),
+                Arg::Write(&logp),
+                Arg::I32(vocabulary),
+            ];
+            launch("draw", variant, [rows, 1, 1], &arguments)?;
+            (tokens, logp)
+        }
+    };
+    let tokens = tokens.to_vec1::<u32>()?;
+    let numbers = Tensor::cat(&[logp, entropy], 0)?.to_vec1::<f32>()?;
+    let (logps, entropies) = numbers.split_at(rows);
+    let mut drawn = Vec::with_capacity(rows);
+    for (i, ask) in asks.iter().enumerate() {
+        // An entropy is finite where all logits are; where only it overflows, the host draws.
+        let mut row = match entropies[i].is_finite() {
+            true => {
+                drawn.push(Ok((tokens[i], logps[i])));
+                continue;
+            }
+            false => z.narrow(0, i, 1)?.flatten_all()?.to_vec1::<f32>()?,
+        };
+        drawn.push(match not_finite(&row) {
+            Some(value) => Err(value),
+            None => Ok(choice.pick(&mut row, ask.seen, ask.unit)),
+        });
+    }
+    Ok(drawn)
 }
 
 fn on_host(logits: &Tensor, choice: &Choice, asks: &[Ask]) -> Result<Vec<Drawn>> {

@@ -1,22 +1,33 @@
 //! The sampler on a device: completions of prompts, many rows at a time (see `learn::sample`, whose rules these are).
 //!
-//! A prompt is computed once for all of its samples. Every row under way has a slot in the cache and takes one token a step; a
-//! row that ends leaves its slot to the next sample, and where none waits, half of the slots go as soon as half of them are
-//! empty. Token t of sample s is drawn with the number that the CPU's sampler draws it with. Adapters stay products of their own.
+//! A prompt is computed once for all of its samples, which share its keys and values. Every row under way takes one token a
+//! step; a row that ends leaves its pages of the cache to the next sample, and a sample begins when there are pages for its
+//! whole length. Token t of sample s is drawn with the number that the CPU's sampler draws it with. Adapters stay products of
+//! their own.
 //!
-//! A device gives the same bytes for the same requests and options. Unlike the CPU's, a row's bits depend on how many rows go
-//! with it: the sums of a product follow its shape.
+//! A device gives the same bytes for the same requests, options and size of the cache. Unlike the CPU's, a row's bits depend on
+//! the width of a step: the sums of a product follow its shape. Widths are few (`decode::width`), so that one row more or less
+//! mostly changes none; where plain operations compute attention, rows of one prompt are one factor and change it too.
 
+mod attend;
+mod begin;
 mod cache;
 mod decode;
 mod draw;
+pub(super) mod pages;
 pub(super) mod prompts;
+mod rows;
+mod seen;
 
 use anyhow::Result;
+use begin::Waiting;
 use cache::Cache;
 use candle_core::Tensor;
+pub use decode::width;
 use draw::Ask;
-use prompts::{Prompt, TOGETHER};
+pub use pages::Used;
+use pages::{PAGE, Table};
+use rows::At;
 
 use crate::device::head;
 use crate::device::net::Net;
@@ -27,11 +38,11 @@ use crate::sample::{self, NotFinite, Options, Request, Sample, Stopped};
 /// candle's kernels count elements in 32 bits; half of that leaves room for what they multiply by.
 const ELEMENTS: usize = 1 << 31;
 
-/// While others go on, samples begin once so great a part of the slots is free: prompts are worth being computed together.
+/// While others go on, samples begin once so great a part of the rows is free: prompts are worth being computed together.
 const ROOM: usize = 8;
 
 /// Samples of every request, in the order of requests and sample numbers. `on_progress` gets what there is so far after every
-/// step; `stop` is asked before every step.
+/// step; `stop` is asked before every step. What it took of the cache is `workspace.used` then.
 ///
 /// Errors: those of `learn::sample::sample`, and the device's.
 pub fn sample(
@@ -48,29 +59,65 @@ pub fn sample(
     if total == 0 {
         return Ok(requests.iter().map(|_| vec![]).collect());
     }
-    let prompts = requests.iter().map(|r| r.prompt.len());
-    let longest = prompts.max().unwrap_or(0) + options.max_new_tokens;
-    let line = longest * config.kv_width().max(config.heads);
-    let slots = options.batch_rows.min(total).min(ELEMENTS / line).max(1);
-    let prompts = requests.iter().map(|r| (r.prompt.len(), r.samples));
+    let prompts = || requests.iter().map(|r| (r.prompt.len(), r.samples));
     let limit = options.max_new_tokens;
+    let room = Room::new(net, prompts, options, workspace.cache_bytes);
     let mut run = Run {
         net,
         requests,
         options,
         workspace,
-        tally: Tally::new(sample::costs(config), prompts, limit, (1, slots)),
+        tally: Tally::new(sample::costs(config), prompts(), limit, (1, room.rows)),
         on_progress,
         stop,
-        cache: Cache::new(config, slots, longest, net.device())?,
-        rows: (0..slots).map(|_| None).collect(),
-        next: (0, 0),
-        begun: None,
+        cache: Cache::new(net, room.pages)?,
+        most: room.rows,
+        rows: vec![],
+        waiting: Waiting::new(requests),
         done: requests.iter().map(|r| vec![None; r.samples]).collect(),
     };
-    run.all()?;
+    let ended = run.all();
+    run.workspace.used = run.cache.used();
+    ended?;
+    assert_eq!(
+        run.cache.pool.held(),
+        0,
+        "whoever ends gives its pages back"
+    );
     let samples = |of: Vec<Option<Sample>>| of.into_iter().flatten().collect();
     Ok(run.done.into_iter().map(samples).collect())
+}
+
+/// Rows at once, and pages of the cache.
+struct Room {
+    rows: usize,
+    pages: usize,
+}
+
+impl Room {
+    /// Pages for all rows at their full length where they take no more than `bytes`; always enough for the longest row.
+    fn new<I: Iterator<Item = (usize, usize)>>(
+        net: Net,
+        requests: impl Fn() -> I,
+        options: &Options,
+        bytes: usize,
+    ) -> Room {
+        let (config, new) = (net.config(), options.max_new_tokens);
+        let asked = requests().filter(|(_, samples)| *samples > 0);
+        let longest = asked.map(|(prompt, _)| pages::pages(pages::kept(prompt, new)));
+        let longest = longest.max().unwrap_or(0);
+        let total: usize = requests().map(|(_, samples)| samples).sum();
+        let scores = longest * PAGE * config.heads;
+        let rows = options.batch_rows.min(total).min(ELEMENTS / scores).max(1);
+        let side = cache::numbers_of_page(config.kv_heads, config.head_dim);
+        let page = 2 * config.layers * side * net.between().size_in_bytes();
+        let most = (bytes / page).min(ELEMENTS / side);
+        let wanted = pages::wanted(requests(), new, rows);
+        Room {
+            rows,
+            pages: wanted.min(most).max(longest),
+        }
+    }
 }
 
 /// A sample under way.
@@ -79,15 +126,8 @@ struct Row {
     number: usize,
     /// Prompt and own tokens, kept where a penalty asks for them.
     seen: Vec<u32>,
+    table: Table,
     sample: Sample,
-}
-
-/// Samples of one prompt that begin together.
-struct Group {
-    request: usize,
-    /// Their slots, and the number of the first of them.
-    slots: Vec<usize>,
-    first: usize,
 }
 
 struct Run<'a> {
@@ -99,12 +139,11 @@ struct Run<'a> {
     on_progress: &'a mut (dyn FnMut(&Tally) + Send),
     stop: &'a (dyn Fn() -> bool + Sync),
     cache: Cache,
-    /// By slot.
-    rows: Vec<Option<Row>>,
-    /// The next (request, sample) to begin.
-    next: (usize, usize),
-    /// A prompt that was computed and has samples to begin.
-    begun: Option<(usize, Prompt)>,
+    /// Rows at once.
+    most: usize,
+    /// In the order in which they began.
+    rows: Vec<Row>,
+    waiting: Waiting<'a>,
     /// [request][sample].
     done: Vec<Vec<Option<Sample>>>,
 }
@@ -115,13 +154,12 @@ impl Run<'_> {
             self.ask()?;
             self.begin()?;
             self.retire();
-            if self.under_way() == 0 {
-                match self.waits() {
+            if self.rows.is_empty() {
+                match self.waiting.any() {
                     true => continue,
                     false => return Ok(()),
                 }
             }
-            self.shrink()?;
             self.ask()?;
             self.step()?;
             self.retire();
@@ -140,116 +178,54 @@ impl Run<'_> {
         (self.on_progress)(&self.tally);
     }
 
-    fn under_way(&self) -> usize {
-        self.rows.iter().flatten().count()
-    }
-
-    /// Whether a sample has not begun. Steps over requests that have no more.
-    fn waits(&mut self) -> bool {
-        while let Some(request) = self.requests.get(self.next.0) {
-            if self.next.1 < request.samples {
-                return true;
-            }
-            self.next = (self.next.0 + 1, 0);
-        }
-        false
-    }
-
-    /// Fills the free slots.
+    /// As many samples as there is room for.
     fn begin(&mut self) -> Result<()> {
-        let free = self.rows.len() - self.under_way();
-        if free < self.rows.len().div_ceil(ROOM) && self.under_way() > 0 {
+        let free = self.most - self.rows.len();
+        if free < self.most.div_ceil(ROOM) && !self.rows.is_empty() {
             return Ok(());
         }
         loop {
-            let groups = self.take();
+            let (free, at_once) = (self.most - self.rows.len(), self.at_once());
+            let (pool, new) = (&mut self.cache.pool, self.options.max_new_tokens);
+            let groups = self.waiting.take(pool, free, at_once, new);
             if groups.is_empty() {
+                let stuck = self.rows.is_empty() && self.waiting.any();
+                assert!(!stuck, "the longest row has its pages where it is alone");
                 return Ok(());
             }
-            let logits = self.prompts(&groups)?;
-            let mut slots = vec![];
-            let mut of_prompt = vec![];
-            for (i, group) in groups.iter().enumerate() {
-                for (n, &slot) in group.slots.iter().enumerate() {
-                    self.rows[slot] = Some(self.row(group.request, group.first + n));
-                    slots.push(slot);
-                    of_prompt.push(i as u32);
-                    self.report(Tally::begun);
+            let from = self.rows.len();
+            let (mut logits, mut of_prompt) = (vec![], vec![]);
+            let (tally, on_progress) = (&mut self.tally, &mut *self.on_progress);
+            let told = |length| {
+                tally.computed(length);
+                on_progress(tally);
+            };
+            let (cache, workspace) = (&self.cache, &mut *self.workspace);
+            let waiting = &mut self.waiting;
+            let computed = waiting.computed(&groups, self.net, cache, workspace, told)?;
+            for (i, (mut group, prompt)) in groups.into_iter().zip(computed).enumerate() {
+                self.waiting.lay(&mut group, &prompt, &mut self.cache)?;
+                logits.push(prompt.logits.clone());
+                of_prompt.resize(of_prompt.len() + group.tables.len(), i as u32);
+                for (n, table) in group.tables.into_iter().enumerate() {
+                    let row = self.row(group.request, group.first + n, table);
+                    self.rows.push(row);
                 }
+                self.waiting.keep(prompt, &mut self.cache.pool);
             }
-            let of_prompt = Tensor::from_slice(&of_prompt, slots.len(), self.net.device())?;
-            self.choose(&slots, |first, n| {
+            for _ in &of_prompt {
+                self.report(Tally::begun);
+            }
+            let logits = Tensor::cat(&logits, 0)?;
+            let of_prompt = Tensor::from_slice(&of_prompt, of_prompt.len(), self.net.device())?;
+            self.choose(from, |first, n| {
                 logits.index_select(&of_prompt.narrow(0, first, n)?, 0)
             })?;
             self.ask()?;
         }
     }
 
-    /// The next samples to begin, which get their slots: no more than are free, nor than prompts that are computed together.
-    fn take(&mut self) -> Vec<Group> {
-        let rows = self.rows.iter().enumerate();
-        let free = rows.filter(|(_, row)| row.is_none()).map(|(slot, _)| slot);
-        let mut free = free.collect::<Vec<usize>>().into_iter().peekable();
-        let most = (self.workspace.logits_at_once / self.net.config().vocab_size).max(1);
-        let (mut groups, mut tokens): (Vec<Group>, usize) = (vec![], 0);
-        while free.peek().is_some() && groups.len() < most && self.waits() {
-            let (request, first) = self.next;
-            let Request {
-                prompt, samples, ..
-            } = &self.requests[request];
-            tokens += prompt.len();
-            if tokens > TOGETHER && !groups.is_empty() {
-                break;
-            }
-            let slots: Vec<usize> = free.by_ref().take(samples - first).collect();
-            self.next.1 += slots.len();
-            groups.push(Group {
-                request,
-                slots,
-                first,
-            });
-        }
-        groups
-    }
-
-    /// Computes the prompts of groups that have none yet and lays them into their slots. Gives the logits after each.
-    fn prompts(&mut self, groups: &[Group]) -> Result<Tensor> {
-        let earlier = self.begun.take();
-        let known = |group: &Group| earlier.as_ref().filter(|(of, _)| *of == group.request);
-        let new = groups.iter().filter(|group| known(group).is_none());
-        let new: Vec<usize> = new.map(|group| group.request).collect();
-        let ids: Vec<&[u32]> = new.iter().map(|&i| &self.requests[i].prompt[..]).collect();
-        let mut computed = match ids.is_empty() {
-            true => vec![],
-            false => prompts::compute(self.net, &ids, self.workspace)?,
-        }
-        .into_iter();
-        for length in ids.iter().map(|ids| ids.len()) {
-            self.report(|tally| tally.computed(length));
-        }
-        let mut logits = vec![];
-        let mut known = earlier;
-        for group in groups {
-            let prompt = match known.take() {
-                Some((request, prompt)) if request == group.request => prompt,
-                _ => computed.next().expect("what was not there was computed"),
-            };
-            let length = self.requests[group.request].prompt.len();
-            self.cache.reach(length)?;
-            for (first, count) in runs(&group.slots) {
-                for (block, pair) in prompt.blocks.iter().enumerate() {
-                    self.cache.begin(block, first, count, pair)?;
-                }
-            }
-            logits.push(prompt.logits.clone());
-            if group.first + group.slots.len() < self.requests[group.request].samples {
-                self.begun = Some((group.request, prompt));
-            }
-        }
-        Ok(Tensor::cat(&logits, 0)?)
-    }
-
-    fn row(&self, request: usize, number: usize) -> Row {
+    fn row(&self, request: usize, number: usize, table: Table) -> Row {
         Row {
             request,
             number,
@@ -257,6 +233,7 @@ impl Run<'_> {
                 true => self.requests[request].prompt.clone(),
                 false => vec![],
             },
+            table,
             sample: Sample {
                 ids: vec![],
                 logps: vec![],
@@ -265,44 +242,49 @@ impl Run<'_> {
         }
     }
 
+    /// Rows whose logits exist at the same time.
+    fn at_once(&self) -> usize {
+        (self.workspace.logits_at_once / self.net.config().vocab_size).max(1)
+    }
+
     /// One more token for every row.
     fn step(&mut self) -> Result<()> {
-        let (mut tokens, mut positions) = (vec![0; self.rows.len()], vec![0; self.rows.len()]);
-        let mut slots = vec![];
-        for (slot, row) in self.rows.iter().enumerate() {
-            let Some(row) = row else { continue };
-            tokens[slot] = *row.sample.ids.last().expect("a row has its first token");
-            let prompt = self.requests[row.request].prompt.len();
-            positions[slot] = (prompt + row.sample.ids.len() - 1) as u32;
-            slots.push(slot);
+        for row in &mut self.rows {
+            let last = row.position(self.requests);
+            self.cache.pool.reach(&mut row.table, last);
         }
-        let (net, cache) = (self.net, &mut self.cache);
-        let last = decode::step(net, cache, &tokens, &positions, self.workspace)?;
-        let own: Vec<u32> = slots.iter().map(|&slot| slot as u32).collect();
-        let own = Tensor::from_slice(&own, own.len(), net.device())?;
-        self.choose(&slots, |first, n| {
-            let rows = last.index_select(&own.narrow(0, first, n)?, 0)?;
-            head::logits(net.weights, &rows, 1.0)
+        let rows = self.rows.iter().map(|row| At {
+            token: *row.sample.ids.last().expect("a row has its first token"),
+            position: row.position(self.requests),
+            pages: &row.table.pages,
+        });
+        let rows: Vec<At> = rows.collect();
+        let net = self.net;
+        let last = decode::step(net, &self.cache, &rows, self.workspace)?;
+        let (width, at_once) = (last.dim(0)?, self.at_once());
+        // Of a whole width, so that a row's logits do not hang on how many rows go with it either.
+        self.choose(0, |first, n| {
+            let rows = last.narrow(0, first, at_once.min(width - first))?;
+            head::logits(net.weights, &rows, 1.0)?.narrow(0, 0, n)
         })?;
-        let lengths: Vec<usize> = self.rows.iter().flatten().map(Row::length).collect();
+        let lengths: Vec<usize> = self.rows.iter().map(Row::length).collect();
         self.report(|tally| tally.step(lengths.iter().copied()));
         Ok(())
     }
 
-    /// Draws the next token of the rows in these slots; `logits` gives those of some of them, from a number on, and no more at a
-    /// time than the workspace has room for.
+    /// Draws the next token of the rows from number `from` on; `logits` gives those of some of them, from a number among these
+    /// on, and no more at a time than the workspace has room for.
     fn choose(
         &mut self,
-        slots: &[usize],
+        from: usize,
         logits: impl Fn(usize, usize) -> candle_core::Result<Tensor>,
     ) -> Result<()> {
-        let most = (self.workspace.logits_at_once / self.net.config().vocab_size).max(1);
+        let most = self.at_once();
         let Options {
             choice, stop_ids, ..
         } = self.options;
-        for (i, slots) in slots.chunks(most).enumerate() {
-            let asks = slots.iter().map(|&slot| {
-                let row = self.rows[slot].as_ref().expect("a row is in its slot");
+        for (i, rows) in self.rows[from..].chunks_mut(most).enumerate() {
+            let asks = rows.iter().map(|row| {
                 let position = row.sample.ids.len() as u64;
                 let seed = self.requests[row.request].seed;
                 Ask {
@@ -311,9 +293,8 @@ impl Run<'_> {
                 }
             });
             let asks: Vec<Ask> = asks.collect();
-            let drawn = draw::draw(&logits(i * most, slots.len())?, choice, &asks)?;
-            for (&slot, drawn) in slots.iter().zip(drawn) {
-                let row = self.rows[slot].as_mut().expect("a row is in its slot");
+            let drawn = draw::draw(&logits(i * most, asks.len())?, choice, &asks)?;
+            for (row, drawn) in rows.iter_mut().zip(drawn) {
                 let (token, logp) = drawn.map_err(|value| NotFinite {
                     request: row.request,
                     sample: row.number,
@@ -332,37 +313,19 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Moves ended rows to `done`.
+    /// Moves ended rows to `done`, and gives their pages back.
     fn retire(&mut self) {
         let most = self.options.max_new_tokens;
-        for slot in 0..self.rows.len() {
-            let ended = |row: &mut Row| row.sample.finished || row.length() >= most;
-            if let Some(row) = self.rows[slot].take_if(ended) {
-                let (length, by_itself) = (row.length(), row.sample.finished);
-                self.done[row.request][row.number] = Some(row.sample);
-                self.report(|tally| tally.ended(length, by_itself));
-            }
+        let ended = |row: &mut Row| row.sample.finished || row.length() >= most;
+        let ended: Vec<Row> = self.rows.extract_if(.., ended).collect();
+        for row in ended {
+            let (length, by_itself) = (row.length(), row.sample.finished);
+            self.cache.pool.end(row.table);
+            self.done[row.request][row.number] = Some(row.sample);
+            self.report(|tally| tally.ended(length, by_itself));
         }
-        let lengths: Vec<usize> = self.rows.iter().flatten().map(Row::length).collect();
+        let lengths: Vec<usize> = self.rows.iter().map(Row::length).collect();
         self.report(|tally| tally.keeps(0, lengths.into_iter()));
-    }
-
-    /// Halves the slots for as long as half of them are enough and nobody waits for one.
-    fn shrink(&mut self) -> Result<()> {
-        let (all, under_way) = (self.rows.len(), self.under_way());
-        let mut slots = all;
-        while slots > 1 && 2 * under_way <= slots {
-            slots = slots.div_ceil(2);
-        }
-        if slots == all || self.waits() {
-            return Ok(());
-        }
-        let (own, empty): (Vec<usize>, Vec<usize>) =
-            (0..all).partition(|&slot| self.rows[slot].is_some());
-        let kept: Vec<usize> = own.into_iter().chain(empty).take(slots).collect();
-        self.cache.keep(&kept)?;
-        self.rows = kept.iter().map(|&slot| self.rows[slot].take()).collect();
-        Ok(())
     }
 }
 
@@ -370,16 +333,9 @@ impl Row {
     fn length(&self) -> usize {
         self.sample.ids.len()
     }
-}
 
-/// Slots that follow each other: (first, how many).
-fn runs(slots: &[usize]) -> Vec<(usize, usize)> {
-    let mut runs: Vec<(usize, usize)> = vec![];
-    for &slot in slots {
-        match runs.last_mut() {
-            Some((first, count)) if *first + *count == slot => *count += 1,
-            _ => runs.push((slot, 1)),
-        }
+    /// Of its last token.
+    fn position(&self, requests: &[Request]) -> usize {
+        requests[self.request].prompt.len() + self.length() - 1
     }
-    runs
 }

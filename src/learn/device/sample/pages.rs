@@ -1,0 +1,184 @@
+//! Pages of the cache: which of them are free, whose the others are, and how many a run of the sampler wants. Knows no tensors.
+//!
+//! A row takes a page when it reaches it, out of those that were promised to it when it began: what is under way never finds
+//! the cache full, and what does not fit waits. Rows of one prompt hold the pages that it fills together.
+
+use std::collections::VecDeque;
+
+pub(crate) use crate::device::kernels::PAGE;
+
+/// Of the rows that fill a width up: nobody reads it.
+pub(super) const NOBODYS: u32 = 0;
+
+/// Pages that hold so many positions.
+pub(crate) fn pages(positions: usize) -> usize {
+    positions.div_ceil(PAGE)
+}
+
+/// Positions of a sample that are kept: its last token is never computed with.
+pub(crate) fn kept(prompt: usize, new: usize) -> usize {
+    prompt + new.saturating_sub(1)
+}
+
+/// What `rows` samples at once hold at most if all of them become `new` tokens long, whichever they are of those that follow
+/// each other. `requests` are the lengths of the prompts and the samples of each.
+pub(crate) fn wanted(
+    requests: impl Iterator<Item = (usize, usize)>,
+    new: usize,
+    rows: usize,
+) -> usize {
+    let own = |prompt: usize| pages(kept(prompt, new)) - prompt / PAGE;
+    // Under way: of a prompt of this length, so many samples.
+    let mut under_way: VecDeque<(usize, usize)> = VecDeque::new();
+    let (mut count, mut held, mut most) = (0, 0, 0);
+    for (prompt, samples) in requests {
+        for sample in 0..samples {
+            if count == rows {
+                let oldest = under_way.front_mut().expect("rows are under way");
+                (count, held) = (count - 1, held - own(oldest.0));
+                oldest.1 -= 1;
+                if oldest.1 == 0 {
+                    held -= oldest.0 / PAGE;
+                    under_way.pop_front();
+                }
+            }
+            match under_way.back_mut().filter(|_| sample > 0) {
+                Some(begun) => begun.1 += 1,
+                None => {
+                    held += prompt / PAGE;
+                    under_way.push_back((prompt, 1));
+                }
+            }
+            (count, held) = (count + 1, held + own(prompt));
+            most = most.max(held);
+        }
+    }
+    most
+}
+
+/// The same of prompts that are all as long and have as many samples, of which there may be more than begin together.
+pub(crate) fn wanted_of_alike(prompt: u64, samples: u64, new: u64, rows: u64) -> u64 {
+    let page = PAGE as u64;
+    let (shared, kept) = (prompt / page, prompt + new.saturating_sub(1));
+    let prompts = rows.saturating_sub(1).div_ceil(samples) + 1;
+    rows * (kept.div_ceil(page) - shared) + prompts.min(rows) * shared
+}
+
+/// The pages of a row in the order of its positions, and how many more are promised to it.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pub pages: Vec<u32>,
+    promised: usize,
+}
+
+/// What a run of the sampler took of its pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Used {
+    /// Pages that there were, and bytes of one over all blocks.
+    pub pages: usize,
+    pub bytes: usize,
+    /// Held at once, at most; and taken, each as often as it was.
+    pub most: usize,
+    pub taken: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Pool {
+    /// By page, how many hold it.
+    holders: Vec<u32>,
+    /// Those that nobody holds; what was given back last is taken first.
+    free: Vec<u32>,
+    promised: usize,
+    most: usize,
+    taken: usize,
+}
+
+impl Pool {
+    /// So many pages besides nobody's.
+    pub fn new(pages: usize) -> Pool {
+        let mut holders = vec![0; pages + 1];
+        holders[NOBODYS as usize] = 1;
+        Pool {
+            holders,
+            free: (1..=pages as u32).rev().collect(),
+            promised: 0,
+            most: 0,
+            taken: 0,
+        }
+    }
+
+    /// Pages that are neither held nor promised.
+    pub fn spare(&self) -> usize {
+        self.free.len() - self.promised
+    }
+
+    /// Pages that somebody holds.
+    pub fn held(&self) -> usize {
+        self.holders.len() - 1 - self.free.len()
+    }
+
+    /// Pages for a prompt to fill, which holds them until they are `released`. There are as many to spare.
+    pub fn fill(&mut self, count: usize) -> Vec<u32> {
+        assert!(count <= self.spare(), "a prompt waits for its pages");
+        (0..count).map(|_| self.pop()).collect()
+    }
+
+    /// A row that begins with these pages of its prompt, and to which so many more are promised. There are as many to spare.
+    pub fn begin(&mut self, shared: &[u32], promised: usize) -> Table {
+        assert!(promised <= self.spare(), "a row waits for its pages");
+        for &page in shared {
+            self.holders[page as usize] += 1;
+        }
+        self.promised += promised;
+        Table {
+            pages: shared.to_vec(),
+            promised,
+        }
+    }
+
+    /// The page of this position is the row's: one more is taken where it has come to its end.
+    pub fn reach(&mut self, table: &mut Table, position: usize) {
+        while table.pages.len() <= position / PAGE {
+            assert!(table.promised > 0, "a row keeps to its length");
+            table.promised -= 1;
+            self.promised -= 1;
+            let page = self.pop();
+            table.pages.push(page);
+        }
+    }
+
+    /// A row that ends: what it alone holds is free, and so is what it was promised.
+    pub fn end(&mut self, table: Table) {
+        self.promised -= table.promised;
+        self.release(&table.pages);
+    }
+
+    /// One holder less. Of pages that become free the first is the next to be taken.
+    pub fn release(&mut self, pages: &[u32]) {
+        for &page in pages.iter().rev() {
+            let holders = &mut self.holders[page as usize];
+            *holders -= 1;
+            if *holders == 0 {
+                self.free.push(page);
+            }
+        }
+    }
+
+    /// With so many bytes a page.
+    pub fn used(&self, bytes: usize) -> Used {
+        Used {
+            pages: self.holders.len() - 1,
+            bytes,
+            most: self.most,
+            taken: self.taken,
+        }
+    }
+
+    fn pop(&mut self) -> u32 {
+        let page = self.free.pop().expect("what is promised is free");
+        self.holders[page as usize] = 1;
+        self.taken += 1;
+        self.most = self.most.max(self.held());
+        page
+    }
+}
