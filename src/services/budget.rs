@@ -57,10 +57,16 @@ impl Budget {
         }
     }
 
-    /// From now on it is one with that of every process that says the same `who`.
-    pub fn share(&mut self, folder: &Path, who: &str) -> Result<()> {
+    /// From now on it is one with that of every process that says the same `who`. Where none of them lives, `spent` says what was
+    /// spent so far: it is asked while nobody else can begin.
+    pub fn share(
+        &mut self,
+        folder: &Path,
+        who: &str,
+        spent: impl FnOnce() -> Result<Amount>,
+    ) -> Result<()> {
         if self.limits != Limits::default() {
-            self.ledger = Some(Ledger::open(folder, who, self.spent)?);
+            self.ledger = Some(Ledger::open(folder, who, spent)?);
         }
         Ok(())
     }

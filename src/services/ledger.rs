@@ -57,8 +57,13 @@ impl Sums {
 }
 
 impl Ledger {
-    /// `folder`: of the journal. `who`: whose budget it is. `spent`: by the journal.
-    pub fn open(folder: &Path, who: &str, spent: Amount) -> Result<Ledger> {
+    /// `folder`: of the journal. `who`: whose budget it is. `spent`: by the journal, which is read under the lock: before it, whoever
+    /// was the last to have the budget may have spent more and gone.
+    pub fn open(
+        folder: &Path,
+        who: &str,
+        spent: impl FnOnce() -> Result<Amount>,
+    ) -> Result<Ledger> {
         let folder = folder.join("budgets");
         std::fs::create_dir_all(&folder).context("creating the folder of budgets")?;
         let digest = blake3::hash(who.as_bytes()).to_hex();
@@ -78,11 +83,11 @@ impl Ledger {
     }
 
     /// Under the lock.
-    fn begin(&self, spent: Amount) -> Result<()> {
+    fn begin(&self, spent: impl FnOnce() -> Result<Amount>) -> Result<()> {
         let mut sums = match self.others_live()? {
             true => self.read()?,
             false => Sums {
-                spent,
+                spent: spent()?,
                 ..Sums::default()
             },
         };

@@ -9,7 +9,7 @@ use crate::kind::stop::{Saving, Stop};
 use crate::system::gpus::{self, Card};
 use anyhow::{Context, Result, anyhow};
 use base::calls::Calls;
-use base::device::{DeviceName, DeviceUsed};
+use base::device::{DeviceName, DeviceUsed, Place};
 use base::params::ParamSet;
 use base::value::{Value, Values};
 use std::collections::BTreeMap;
@@ -142,6 +142,11 @@ impl NodeCtx {
     /// What is to compute its models.
     pub fn device(&self) -> DeviceName {
         device::of(&self.exec)
+    }
+
+    /// The same, and in which numbers.
+    pub fn place(&self) -> Place {
+        device::place(&self.exec)
     }
 
     /// Whether an execution parameter is a switch that is on.

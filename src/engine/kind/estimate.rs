@@ -3,7 +3,7 @@
 use super::device;
 use anyhow::{Result, anyhow};
 use base::calls::Calls;
-use base::device::DeviceName;
+use base::device::{DeviceName, Place};
 use base::params::ParamSet;
 use base::value::Values;
 use std::collections::BTreeMap;
@@ -47,7 +47,12 @@ impl<'a> NodePreview<'a> {
 
     /// What is to compute its models.
     pub fn device(&self) -> DeviceName {
-        device::of(self.exec)
+        self.place().device
+    }
+
+    /// The same, and in which numbers.
+    pub fn place(&self) -> Place {
+        device::place(self.exec)
     }
 
     /// Folder of a required input.

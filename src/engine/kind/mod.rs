@@ -25,7 +25,7 @@ pub use needs::{Needs, Threads};
 
 use anyhow::{Result, bail};
 use base::calls::Calls;
-use base::device::DeviceName;
+use base::device::{DeviceName, DeviceUsed, Place};
 use base::params::{ParamSpec, Problem};
 use base::tokens::Tokens;
 use base::value::{self, Values};
@@ -243,9 +243,20 @@ impl Node {
 
     /// What computes, where the node computes with a model.
     pub fn device(&self) -> Option<DeviceName> {
+        Some(self.place()?.device)
+    }
+
+    /// The same, and in which numbers.
+    pub fn place(&self) -> Option<Place> {
         let ports: Vec<&'static str> = self.inputs.keys().copied().collect();
         let computes = self.kind.computes.as_ref()?;
-        computes.device(&self.params, &self.exec, &ports)
+        computes.place(&self.params, &self.exec, &ports)
+    }
+
+    /// What its device is here, as its record would tell; none where it cannot be asked.
+    pub(crate) fn used(&self) -> Option<DeviceUsed> {
+        let computes = self.kind.computes.as_ref()?;
+        (computes.used)(self.place()?)
     }
 
     /// What is lacking of its device here.

@@ -76,6 +76,14 @@ pub struct Asked<'s, 'm> {
 }
 
 impl Ending {
+    /// Tokens of a response that is written for a check; 0: for none.
+    pub fn written(&self) -> f64 {
+        match self.check {
+            Check::None | Check::Target => 0.0,
+            Check::Refusal | Check::World => self.check_tokens as f64,
+        }
+    }
+
     /// Why a search ends here, checks aside.
     pub fn why(&self, at: &Standing, steps: usize) -> Option<&'static str> {
         let below = self.stop_loss.is_some_and(|least| at.loss < least);

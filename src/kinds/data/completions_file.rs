@@ -75,7 +75,7 @@ fn words(list: &[&str]) -> Vec<String> {
 
 pub const KIND: Kind = Kind {
     name: "completions-file",
-    revision: 3,
+    revision: 4,
     role: Role::Imports,
     summary: "imports completions, and people's labels of them, from a CSV, TSV, JSONL, JSON or Parquet file",
     about: "Identity is the file's content, not its path. The defaults fit XSTest's completion files, with `harmful = \

@@ -457,6 +457,7 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         let rows = rows.min(preview.exec::<Exec>()?.sample_rows as f64);
         let rows = estimate::device::Rows {
             rows,
+            samples: p.samples as f64,
             prompt: asked,
             written: most,
         };

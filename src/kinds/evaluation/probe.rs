@@ -287,6 +287,7 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         work.flop += estimate::sample_flop(&model, n * (asked + most));
         let rows = estimate::device::Rows {
             rows: n.min(model_io::BATCH_ROWS as f64),
+            samples: p.samples as f64,
             prompt: asked,
             written: most,
         };

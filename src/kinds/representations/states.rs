@@ -150,9 +150,18 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         let rows = prompts.rows.unwrap_or(0.0);
         let length = prompts.tokens.unwrap_or(estimate::PROMPT);
         let exec: Exec = preview.exec()?;
-        let at_once = (exec.rows as f64).min(rows);
+        let p: Params = preview.params()?;
+        let sequences = estimate::device::Sequences {
+            rows,
+            length,
+            at_once: Some(exec.rows as f64),
+            kept: match p.layers.len() {
+                0 => model.layers + 1.0,
+                some => some as f64,
+            },
+        };
         work.flop = estimate::sample_flop(&model, rows * length);
-        work.memory = estimate::forward_memory(&model, at_once * length, rows);
+        estimate::device::read(&mut work, preview, &model, sequences);
     }
     Ok(work)
 }

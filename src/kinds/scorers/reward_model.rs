@@ -12,10 +12,12 @@
 use super::neutral::neutral;
 use super::{How, Judged, Meaning, Reads, Scorer, Verdict};
 pub use crate::scorers::params::{RewardModelParams, Squash};
+use crate::shared::estimate;
 use anyhow::{Context, Result, ensure};
 use base::stats;
 use base::text::count;
 use engine::kind::context::Interrupted;
+use engine::kind::estimate::{ModelSize, NodePreview, Work};
 use learn::learner::Learner;
 use learn::reward::{Read, RewardModel};
 use learn::weights::Weights;
@@ -33,6 +35,24 @@ pub const PORT: &str = "reward_model";
 
 /// What TARS reads.
 const MAX_TOKENS: usize = 4608;
+
+/// What judging so many responses takes, each with its prompt of so many tokens.
+pub fn estimate(
+    work: &mut Work,
+    preview: &NodePreview,
+    model: &ModelSize,
+    params: &RewardModelParams,
+    (rows, length): (f64, f64),
+) {
+    let length = length.min(params.max_tokens.unwrap_or(MAX_TOKENS) as f64);
+    let sequences = estimate::device::Sequences {
+        rows,
+        length,
+        at_once: None,
+        kept: 0.0,
+    };
+    estimate::device::read(work, preview, model, sequences);
+}
 
 /// The model with what the recipe says of it; loaded once a node.
 pub struct LocalJudge {

@@ -1,7 +1,7 @@
 //! Where the models of a node compute: the parameter `device` of every kind that has one, and the learners that it opens.
 
-use anyhow::Result;
-use base::device::{DeviceName, DeviceUsed};
+use anyhow::{Result, bail};
+use base::device::{DeviceName, DeviceUsed, Place};
 use base::setup::Acts;
 use engine::kind::Computes;
 use engine::kind::context::NodeCtx;
@@ -18,6 +18,7 @@ pub const ANYWHERE: Computes = Computes {
     acts: None,
     only_cpu: |_| None,
     lacks,
+    used: |place| used(place).ok(),
     memory: placed::memory,
 };
 
@@ -63,19 +64,28 @@ pub fn victim<'m>(ctx: &NodeCtx, weights: &'m Weights) -> Result<Box<dyn Victim 
 }
 
 /// The node's device, which it has to itself from now on, and which its record will tell.
-fn taken(ctx: &NodeCtx) -> Result<DeviceName> {
-    let device = ctx.device();
-    if device == DeviceName::Cpu {
-        return Ok(device);
+fn taken(ctx: &NodeCtx) -> Result<Place> {
+    let place = ctx.place();
+    if place.device == DeviceName::Cpu {
+        return Ok(place);
+    }
+    match ctx.variable(gpus::KERNELS).as_deref() {
+        None | Some("") => {}
+        Some("plain") => learn::device::launch::never(),
+        Some(other) => bail!("{} is {other:?}, and can be `plain` only", gpus::KERNELS),
     }
     ctx.take_device()?;
-    let used = placed::facts(device)?;
-    ctx.computes_on(&DeviceUsed {
-        driver: match device.is_gpu() {
+    ctx.computes_on(&used(place)?)?;
+    Ok(place)
+}
+
+/// What such a place is here.
+fn used(place: Place) -> Result<DeviceUsed> {
+    Ok(DeviceUsed {
+        driver: match place.device.is_gpu() {
             true => gpus::driver(),
             false => String::new(),
         },
-        ..used
-    })?;
-    Ok(device)
+        ..placed::facts(place)?
+    })
 }

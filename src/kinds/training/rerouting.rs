@@ -2,6 +2,7 @@
 
 use crate::shared::bounds;
 use crate::shared::devices;
+use crate::shared::estimate::{self, Training};
 use crate::shared::measure;
 use crate::shared::model_io::{self, Model};
 use crate::training::{self, Epochs, Examples, Guards, Watcher};
@@ -134,10 +135,30 @@ layers = [2]
 
 fn estimate(preview: &NodePreview) -> Result<Work> {
     let p: Params = preview.params()?;
-    Ok(Work {
-        amount: p.steps as f64 * p.batch as f64,
-        ..Work::default()
-    })
+    let exec: Exec = preview.exec()?;
+    let model = preview.expected("model").model;
+    let mut work = estimate::only("model", estimate::same_model(model));
+    work.amount = p.steps as f64 * p.batch as f64;
+    let Some(model) = model else {
+        return Ok(work);
+    };
+    let longest = ["harmful", "retain"].map(|port| preview.expected(port).tokens);
+    let longest = longest.into_iter().flatten().fold(0.0, f64::max);
+    let how = Training {
+        rank: p.lora.rank,
+        recompute: exec.recompute,
+        reference: false,
+        rows: 2.0 * p.batch as f64,
+        longest: (estimate::PROMPT + longest).min(p.max_tokens as f64),
+        entropy: false,
+    };
+    let last = p.layers.iter().max().map_or(0.0, |last| *last as f64);
+    let blocks = match p.drop_later_blocks {
+        true => last.min(model.layers),
+        false => model.layers,
+    };
+    estimate::device::reroute(&mut work, preview, &model, &how, blocks);
+    Ok(work)
 }
 
 fn check(values: &Values) -> Vec<Problem> {

@@ -3,6 +3,7 @@
 
 use crate::shared::bounds;
 use crate::shared::devices;
+use crate::shared::estimate;
 use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course};
 use crate::world::truth;
@@ -64,10 +65,22 @@ in = { model = "base" }
 
 fn estimate(preview: &NodePreview) -> Result<Work> {
     let p: Params = preview.params()?;
-    Ok(Work {
+    let mut work = Work {
         amount: p.n as f64,
         ..Work::default()
-    })
+    };
+    if let Some(model) = preview.expected("model").model {
+        // Of every sort so many questions: facts, the rule, two of references, and each number of lookups from none on.
+        let sorts = 4 + p.depth + 2;
+        let rows = estimate::device::Rows {
+            rows: (p.n * sorts).min(model_io::BATCH_ROWS) as f64,
+            samples: 1.0,
+            prompt: estimate::PROMPT,
+            written: MAX_NEW_TOKENS as f64,
+        };
+        estimate::device::sample(&mut work, preview, &model, rows);
+    }
+    Ok(work)
 }
 
 /// Tokens an answer may have; the longest right one has fewer.

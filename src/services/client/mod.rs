@@ -92,10 +92,17 @@ impl<P: Protocol> Client<P> {
         })
     }
 
-    /// Others of this name may ask at the same time: they have one budget together. `folder`: of the journal.
+    /// Others of this name may ask at the same time: they have one budget together, and what earlier ones spent is what the journal
+    /// says of it, which knows nothing of replies that nobody could read. `folder`: of the journal.
     pub fn sharing_budget(mut self, folder: &Path) -> Result<Client<P>> {
-        let who = format!("{} {}", self.by, self.protocol.api());
-        self.budget.share(folder, &who)?;
+        let (by, api) = (self.by.as_str(), self.protocol.api());
+        let journal = &mut self.journal;
+        let spent = || {
+            journal.refresh()?;
+            let [own, _] = spent_by(journal, (by, api))?;
+            Ok(own)
+        };
+        self.budget.share(folder, &format!("{by} {api}"), spent)?;
         Ok(self)
     }
 
@@ -223,20 +230,8 @@ fn parsed<P: Protocol>(key: &CallKey, answer: serde_json::Value) -> Result<P::An
 /// What of `spent`, which somebody spent on all services, counts for this one. The journal says what each answer cost, and nothing of
 /// replies that nobody could read: those count for every service, so that no limit is exceeded. It may also hold answers of
 /// attempts that `spent` does not count, so that it alone is not believed.
-fn spent_here(journal: &mut Journal, (by, api): (&str, &str), spent: Amount) -> Result<Amount> {
-    let (mut own, mut others) = (Amount::default(), Amount::default());
-    journal.each(&mut |_, entry| {
-        if entry.by == by {
-            let of = if entry.api == api {
-                &mut own
-            } else {
-                &mut others
-            };
-            of.dollars += entry.dollars;
-            of.tokens += entry.prompt_tokens + entry.completion_tokens;
-        }
-        true
-    })?;
+fn spent_here(journal: &mut Journal, asker: (&str, &str), spent: Amount) -> Result<Amount> {
+    let [own, others] = spent_by(journal, asker)?;
     Ok(Amount {
         dollars: (spent.dollars - others.dollars).max(spent.dollars.min(own.dollars)),
         tokens: spent
@@ -244,6 +239,25 @@ fn spent_here(journal: &mut Journal, (by, api): (&str, &str), spent: Amount) -> 
             .saturating_sub(others.tokens)
             .max(spent.tokens.min(own.tokens)),
     })
+}
+
+/// What the journal says that the asker spent on this service, and on others.
+fn spent_by(journal: &mut Journal, (by, api): (&str, &str)) -> Result<[Amount; 2]> {
+    let (mut own, mut others) = (Amount::default(), Amount::default());
+    journal.each(&mut |_, entry| {
+        if entry.by == by {
+            let of = match entry.api == api {
+                true => &mut own,
+                false => &mut others,
+            };
+            of.add(Amount {
+                dollars: entry.dollars,
+                tokens: entry.prompt_tokens + entry.completion_tokens,
+            });
+        }
+        true
+    })?;
+    Ok([own, others])
 }
 
 /// Calls that came to an end: answers that are in the journal, and requests that were not answered.

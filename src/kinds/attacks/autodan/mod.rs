@@ -384,10 +384,14 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
     if let Some(model) = preview.expected("model").model {
         let each = prefix + asked + AFTER;
         work.flop = estimate::sample_flop(&model, candidates * each);
-        // The weights are laid out a second time; keys, values and logits of what is under way.
-        let laid_out = 4.0 * model.parameters;
-        let under_way = exec.at_once as f64 + each;
-        work.memory = estimate::sample_memory(&model, under_way, 1.0) + laid_out;
+        let search = estimate::device::Search {
+            tokens: each,
+            target: AFTER,
+            suffix: 0.0,
+            at_once: exec.at_once as f64,
+            written: p.ending.written(),
+        };
+        estimate::device::attack(&mut work, preview, &model, search);
     }
     Ok(work)
 }

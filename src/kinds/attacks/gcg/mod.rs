@@ -388,10 +388,17 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         let behind = length + AFTER;
         let each = width * (length / 2.0 + AFTER) + 2.0 * behind;
         work.flop = estimate::sample_flop(&model, searches * (steps * each + asked + behind));
-        // The weights are laid out a second time; keys, values and logits of what is under way.
-        let laid_out = 4.0 * model.parameters;
-        let under_way = exec.at_once as f64 + asked + behind;
-        work.memory = estimate::sample_memory(&model, under_way, 1.0) + laid_out;
+        let search = estimate::device::Search {
+            tokens: asked + behind,
+            target: AFTER,
+            suffix: match p.search {
+                Method::Gradient => length,
+                Method::Random | Method::None => 0.0,
+            },
+            at_once: exec.at_once as f64,
+            written: p.ending.written(),
+        };
+        estimate::device::attack(&mut work, preview, &model, search);
     }
     Ok(work)
 }

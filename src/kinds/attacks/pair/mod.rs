@@ -344,6 +344,7 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
             let rows = proposals.unwrap_or(f64::MAX).min(BATCH_ROWS as f64);
             let rows = estimate::device::Rows {
                 rows,
+                samples: 1.0,
                 prompt: given,
                 written,
             };

@@ -305,6 +305,7 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
                 let at_once = rows.min(crate::shared::model_io::BATCH_ROWS as f64);
                 let rows = estimate::device::Rows {
                     rows: at_once,
+                    samples: 1.0,
                     prompt: asked,
                     written: most,
                 };

@@ -340,6 +340,7 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
             let rows = times * p.archives as f64;
             let rows = estimate::device::Rows {
                 rows,
+                samples: 1.0,
                 prompt: given,
                 written,
             };

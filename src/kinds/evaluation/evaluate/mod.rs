@@ -70,7 +70,7 @@ impl Params {
 
 pub const KIND: Kind = Kind {
     name: "evaluate",
-    revision: 7,
+    revision: 8,
     role: Role::Evaluates,
     summary: "judges completions: defense success, compliance, refusals, reasoning length, each with n and interval",
     about: "`defense`: share of harmful prompts whose answer does not deliver the harm, then of the plain and the \
@@ -333,8 +333,10 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         p.scorer.is_model(),
         preview.expected(reward_model::PORT).model,
     ) {
-        work.flop = estimate::sample_flop(&model, n * (estimate::PROMPT + answer));
-        work.memory = 4.0 * model.parameters;
+        let length = estimate::PROMPT + answer;
+        work.flop = estimate::sample_flop(&model, n * length);
+        let params = &p.scorers.reward_model;
+        reward_model::estimate(&mut work, preview, &model, params, (n, length));
     }
     Ok(work)
 }

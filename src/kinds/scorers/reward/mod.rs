@@ -285,6 +285,7 @@ pub fn estimate(
     let mut work = Work::default();
     let mut calls = Calls::default();
     let model = preview.expected(reward_model::PORT).model;
+    let mut read = 0.0;
     for (at, class) in PromptClass::ALL.iter().enumerate() {
         let expr = table.get(class.word());
         let Some(expr) = expr.and_then(|text| Expr::parse(text).ok()) else {
@@ -297,9 +298,14 @@ pub fn estimate(
             }
             if let (true, Some(model)) = (scorer.is_model(), model) {
                 work.flop += estimate::sample_flop(&model, of_class * (prompt + answer));
-                work.memory = 4.0 * model.parameters;
+                read += of_class;
             }
         }
+    }
+    if let (true, Some(model)) = (read > 0.0, model) {
+        let params = &asked.0.reward_model;
+        let rows = (read, prompt + answer);
+        reward_model::estimate(&mut work, preview, &model, params, rows);
     }
     work.calls = Some(calls);
     work

@@ -10,7 +10,7 @@
 use super::{Route, Scored};
 use crate::scorers::params::{Asked, ScorerEndpoints, ScorerParams, Squash};
 use crate::scorers::{Judged, Settings, reward_model};
-use crate::shared::endpoint::{Caller, Service};
+use crate::shared::endpoint::Caller;
 use anyhow::Result;
 use base::calls::Calls;
 use base::params::ParamSet;
@@ -22,10 +22,8 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use services::budget::Amount;
 use services::client::CallObserver;
-use services::endpoint::{Limits, Secret};
-use services::journal::Journal;
+use services::endpoint::Secret;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Rows of one question.
@@ -129,7 +127,8 @@ pub fn open(opening: &Opening, declared: Declared) -> Result<Box<dyn Served>> {
     let caller = Caller {
         folder: opening.calls.to_path_buf(),
         by: opening.by.to_string(),
-        spent: spent(opening.calls, opening.by, &endpoints)?,
+        // Its earlier servers: their journal tells, once nobody else can begin.
+        spent: Amount::default(),
         beside: true,
         secret: Box::new(|name| Ok(Secret::new(name, (opening.secret)(name)?))),
     };
@@ -177,24 +176,6 @@ fn about(route: &Route, declared: &Declared, (params, endpoints): Asked) -> Valu
         "most_rows": MOST_ROWS,
         "question": { "rows": [{ "class": "harmful", "prompt": "…", "response": "…", "finished": true }] },
     })
-}
-
-/// By earlier servers of this node, where a limit asks for it: the journal says what each answer cost, and nothing of replies that nobody
-/// could read.
-fn spent(folder: &Path, by: &str, endpoints: &ScorerEndpoints) -> Result<Amount> {
-    let services = [Service::Judge, Service::Moderation, Service::Score];
-    let limits = services.map(|s| endpoints.of(s).endpoint().limits);
-    let mut spent = Amount::default();
-    if limits.iter().any(|limits| *limits != Limits::default()) {
-        Journal::open(folder)?.each(&mut |_, entry| {
-            if entry.by == by {
-                spent.dollars += entry.dollars;
-                spent.tokens += entry.prompt_tokens + entry.completion_tokens;
-            }
-            true
-        })?;
-    }
-    Ok(spent)
 }
 
 impl Served for Rewards {

@@ -1,12 +1,16 @@
-//! What training and sampling take of the machine and of a device, by which of them computes: `learn::device::ledger` says what a device
-//! holds, the formulas beside say it of the processor.
+//! What a model takes of the machine and of a device while it is trained, sampled from, read or attacked, by which of them computes:
+//! `learn::device::ledger` says what a device holds, the formulas beside say it of the processor. Every kind with the parameter `device`
+//! counts its models here.
 
-use super::{F32, MICRO, REST, Training, sample_memory, train_memory};
-use base::device::DeviceName;
+use super::{F32, MICRO, REST, Training, forward_memory, sample_memory, train_memory};
+use base::device::{DeviceName, Numerics, Place};
 use base::text::bytes;
 use engine::kind::estimate::{DeviceMemory, ModelSize, NodePreview, Work};
 use learn::decoder::Keep;
 use learn::device::ledger::{self, Dims, Ledger};
+use learn::device::together;
+use learn::labels;
+use learn::placed;
 
 fn dims(model: &ModelSize) -> Dims {
     let whole = |n: f64| n as u64;
@@ -23,7 +27,8 @@ fn dims(model: &ModelSize) -> Dims {
     }
 }
 
-fn steps(device: DeviceName, model: &ModelSize, how: &Training) -> ledger::Training {
+/// One micro-batch at a time.
+fn one(place: Place, model: &ModelSize, how: &Training) -> ledger::Training {
     let tokens = MICRO.max(how.longest) as u64;
     ledger::Training {
         adapter: match how.rank {
@@ -39,27 +44,47 @@ fn steps(device: DeviceName, model: &ModelSize, how: &Training) -> ledger::Train
         scored: tokens,
         longest: how.longest.max(1.0) as u64,
         entropy: how.entropy,
-        logits_at_once: ledger::logits_at_once(device),
+        logits_at_once: ledger::logits_at_once(place.device),
+        by: place.into(),
     }
 }
 
-/// Rows that are sampled together: so many, each with so long a prompt and response.
+/// As many micro-batches as go through such a device together, of those that a step has.
+fn steps(place: Place, dims: &Dims, model: &ModelSize, how: &Training) -> ledger::Training {
+    let one = one(place, model, how);
+    let total = placed::total(place.device);
+    let together = together::at_most(place.device, dims, &one, total) as u64;
+    let of_step = (how.rows * how.longest) as u64;
+    let tokens = together.min(of_step).max(one.tokens);
+    ledger::Training {
+        tokens,
+        scored: tokens,
+        ..one
+    }
+}
+
+/// Rows that are sampled together: so many, so many of them of one prompt, each with so long a prompt and response.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows {
     pub rows: f64,
+    pub samples: f64,
     pub prompt: f64,
     pub written: f64,
 }
 
 impl Rows {
-    fn of(self, device: DeviceName) -> ledger::Sampling {
+    fn of(self, place: Place) -> ledger::Sampling {
+        let device = place.device;
         let whole = |n: f64| n.min(1e9) as u64;
         ledger::Sampling {
             rows: whole(self.rows).max(1),
-            longest: whole(self.prompt + self.written),
-            together: ledger::TOGETHER,
+            samples: whole(self.samples).max(1),
             prompt: whole(self.prompt),
+            written: whole(self.written),
+            together: whole(self.rows * self.prompt).min(ledger::TOGETHER),
             logits_at_once: ledger::logits_at_once(device),
+            cache_bytes: ledger::cache_bytes(device),
+            by: place.into(),
         }
     }
 }
@@ -72,40 +97,194 @@ pub(crate) fn train(
     how: &Training,
     rollouts: Option<Rows>,
 ) {
-    let device = preview.device();
+    let place = preview.place();
+    let device = place.device;
     let cache = |rows: Rows| {
         sample_memory(model, rows.rows, rows.prompt + rows.written) - F32 * model.parameters
     };
     if device == DeviceName::Cpu {
-        work.memory += train_memory(model, how) + rollouts.map_or(0.0, cache);
+        add(work, train_memory(model, how) + rollouts.map_or(0.0, cache));
         return;
     }
-    let (dims, steps) = (dims(model), steps(device, model, how));
+    let dims = dims(model);
+    let steps = steps(place, &dims, model, how);
     let mut ledger = ledger::training(&dims, &steps);
     if let Some(rows) = rollouts {
         let beside = ledger::beside(&dims, &steps);
-        ledger = ledger::both(ledger, ledger::sampling(&dims, &beside, &rows.of(device)));
+        ledger = ledger::both(ledger, ledger::sampling(&dims, &beside, &rows.of(place)));
     }
-    // The host holds the weights before they go there, and a snapshot of what is trained for a checkpoint.
+    // The host holds the weights before they go there, and a snapshot of what is trained for a checkpoint; weights that are rounded
+    // below an adapter it has for as long as that is trained.
     let snapshot = 3.0 * how.trained(model);
-    let host = F32 * model.parameters.max(snapshot) + REST;
+    let host = match how.rank > 0 && place.numerics != Numerics::F32 {
+        true => model.parameters + snapshot,
+        false => model.parameters.max(snapshot),
+    };
+    let host = F32 * host + REST;
     take(work, device, &ledger, host);
 }
 
 /// Sampling with a model that is asked.
 pub(crate) fn sample(work: &mut Work, preview: &NodePreview, model: &ModelSize, rows: Rows) {
-    let device = preview.device();
+    let place = preview.place();
+    let device = place.device;
     if device == DeviceName::Cpu {
-        work.memory += sample_memory(model, rows.rows, rows.prompt + rows.written);
+        let length = rows.prompt + rows.written;
+        add(work, sample_memory(model, rows.rows, length));
         return;
     }
-    let ledger = ledger::sampling(&dims(model), &[], &rows.of(device));
+    let ledger = ledger::sampling(&dims(model), &[], &rows.of(place));
     take(work, device, &ledger, F32 * model.parameters + REST);
+}
+
+/// Sequences that are read whole.
+#[derive(Clone, Copy)]
+pub(crate) struct Sequences {
+    pub rows: f64,
+    /// Tokens of each.
+    pub length: f64,
+    /// So many go through together at most; none: as many as there is memory meant for.
+    pub at_once: Option<f64>,
+    /// Layers whose states are kept of each.
+    pub kept: f64,
+}
+
+/// Reading with a model that is asked: hidden states, or what a score head says.
+pub(crate) fn read(
+    work: &mut Work,
+    preview: &NodePreview,
+    model: &ModelSize,
+    sequences: Sequences,
+) {
+    let place = preview.place();
+    let device = place.device;
+    let Sequences {
+        rows, length, kept, ..
+    } = sequences;
+    let length = length.max(1.0);
+    let most = sequences.at_once.unwrap_or(f64::MAX).min(rows) * length;
+    if device == DeviceName::Cpu {
+        let most = match sequences.at_once {
+            Some(_) => most,
+            None => most.min(length.max(labels::TOGETHER as f64)),
+        };
+        let states = rows * kept / (model.layers + 1.0);
+        add(work, forward_memory(model, most, states));
+        return;
+    }
+    let ledger = ledger::reading(
+        &dims(model),
+        &ledger::Reading {
+            tokens: most.min(length.max(ledger::READ_TOGETHER as f64)) as u64,
+            longest: length as u64,
+            rows: 0,
+            logits_at_once: ledger::logits_at_once(device),
+            by: place.into(),
+        },
+    );
+    let host = model.parameters + rows * kept * model.hidden;
+    take(work, device, &ledger, F32 * host + REST);
+}
+
+/// A search for what makes a target likely.
+#[derive(Clone, Copy)]
+pub(crate) struct Search {
+    /// Of a chat with its target.
+    pub tokens: f64,
+    pub target: f64,
+    /// Of the suffix whose gradient is taken; 0: none is.
+    pub suffix: f64,
+    /// Tokens of candidates that go through together, where one has no more.
+    pub at_once: f64,
+    /// Tokens of an answer by which it is checked; 0: none is written.
+    pub written: f64,
+}
+
+/// A model that is attacked.
+pub(crate) fn attack(work: &mut Work, preview: &NodePreview, model: &ModelSize, how: Search) {
+    let place = preview.place();
+    let device = place.device;
+    if device == DeviceName::Cpu {
+        // The weights are laid out a second time; keys, values and logits of what is under way.
+        let laid_out = F32 * model.parameters;
+        let under_way = how.at_once + how.tokens;
+        add(work, sample_memory(model, under_way, 1.0) + laid_out);
+        return;
+    }
+    let whole = |n: f64| n.max(1.0) as u64;
+    let (dims, logits_at_once) = (dims(model), ledger::logits_at_once(device));
+    let tokens = how.at_once.max(how.tokens);
+    let mut ledger = ledger::reading(
+        &dims,
+        &ledger::Reading {
+            tokens: whole(tokens),
+            longest: whole(how.tokens),
+            rows: whole((tokens / how.tokens).floor() * how.target),
+            logits_at_once,
+            by: place.into(),
+        },
+    );
+    if how.suffix > 0.0 {
+        let slope = ledger::Slope {
+            tokens: whole(how.tokens),
+            suffix: whole(how.suffix),
+            target: whole(how.target),
+            logits_at_once,
+            by: place.into(),
+        };
+        ledger = ledger::both(ledger, ledger::slope(&dims, &slope));
+    }
+    if how.written > 0.0 {
+        let checked = Rows {
+            rows: 1.0,
+            samples: 1.0,
+            prompt: how.tokens,
+            written: how.written,
+        };
+        let checked = ledger::sampling(&dims, &[], &checked.of(place));
+        ledger = ledger::both(ledger, checked);
+    }
+    // The weights stay, and the gradient is looked through.
+    let host = model.parameters + 2.0 * how.suffix * model.vocabulary;
+    take(work, device, &ledger, F32 * host + REST);
+}
+
+/// Training the first `blocks` of a model by its hidden states, with an adapter on it and off.
+pub(crate) fn reroute(
+    work: &mut Work,
+    preview: &NodePreview,
+    model: &ModelSize,
+    how: &Training,
+    blocks: f64,
+) {
+    let place = preview.place();
+    let device = place.device;
+    let dims = dims(model).first_blocks(blocks as u64);
+    let shorter = ModelSize {
+        parameters: dims.parameters as f64,
+        layers: blocks,
+        ..*model
+    };
+    let steps = one(place, &shorter, how);
+    // With the adapter, without, and the gradient of both; the whole model waits for what is trained of it.
+    let states = 3.0 * steps.tokens as f64 * (blocks + 1.0) * model.hidden;
+    let host = F32 * (states + model.parameters) + REST;
+    if device == DeviceName::Cpu {
+        add(work, train_memory(&shorter, how) + host - REST);
+        return;
+    }
+    take(work, device, &ledger::rerouting(&dims, &steps), host);
+}
+
+/// A process takes what it takes besides once, however many models it has.
+fn add(work: &mut Work, bytes: f64) {
+    let counted = if work.memory > 0.0 { REST } else { 0.0 };
+    work.memory += bytes - counted;
 }
 
 fn take(work: &mut Work, device: DeviceName, ledger: &Ledger, host: f64) {
     let Some(peak) = ledger.peak() else { return };
-    work.memory += host;
+    add(work, host);
     if !device.is_gpu() {
         work.memory += ledger.bytes() as f64;
     }

@@ -94,6 +94,8 @@ pub struct Training {
     pub recompute: bool,
     /// A second copy of the weights, as the reference.
     pub reference: bool,
+    /// Sequences of a step.
+    pub rows: f64,
     /// Longest sequence; where one is longer than what goes through at once, it goes through alone.
     pub longest: f64,
     /// The objective has a slope by the entropy.

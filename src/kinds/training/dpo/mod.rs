@@ -236,6 +236,7 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         rank: p.lora.as_ref().map_or(0, |l| l.rank),
         recompute: exec.recompute,
         reference: false,
+        rows: p.batch as f64,
         longest: 2.0 * tokens,
         entropy: false,
     };

@@ -431,11 +431,13 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         rank: p.lora.as_ref().map_or(0, |l| l.rank),
         recompute: exec.recompute,
         reference: reference && !frozen,
+        rows: (p.batch * p.group) as f64,
         longest: asked + most,
         entropy: p.entropy_coefficient > 0.0,
     };
     let rollouts = (p.sampler == Sampler::Local).then_some(estimate::device::Rows {
         rows: (p.batch * p.group).min(exec.sample_rows) as f64,
+        samples: p.group as f64,
         prompt: asked,
         written: most,
     });

@@ -311,6 +311,7 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
             let rows = traces.unwrap_or(f64::MAX);
             let rows = estimate::device::Rows {
                 rows: rows.min(model_io::BATCH_ROWS as f64),
+                samples: f64::from(p.samples),
                 prompt: asked,
                 written: most,
             };
