@@ -49,6 +49,12 @@ impl Address {
         };
         let Some((scheme, rest)) = text.split_once("://") else {
             ensure!(!text.is_empty(), "a remote has an address: {}", forms());
+            if let Some(near) = misspelt(text) {
+                bail!(
+                    "`{text}` is no address: {}; did you mean `{near}`? (a folder of that name is `./{text}`)",
+                    forms()
+                );
+            }
             return kind(Kind::Folder(PathBuf::from(text)), "");
         };
         if scheme == "file" {
@@ -178,6 +184,17 @@ impl Address {
             }
         })
     }
+}
+
+/// What may have been meant by a path that begins like an address: `s3:/lab`, `GS:lab`.
+fn misspelt(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once(':')?;
+    let scheme = did_you_mean(scheme, SCHEMES).filter(|_| !scheme.contains('/'))?;
+    let rest = rest.trim_start_matches('/');
+    Some(match scheme.as_str() {
+        "file" => format!("file:///{rest}"),
+        _ => format!("{scheme}://{rest}"),
+    })
 }
 
 fn forms() -> String {

@@ -11,18 +11,18 @@
 //! ```
 
 use crate::address::Address;
+use crate::care::Care;
 use crate::catalogue::{self, Catalogue};
 use crate::leases::{self, Written};
 use crate::pack;
 use crate::patience::{Patience, Waiting, innermost};
-use crate::place::{Entry, Place, Put};
+use crate::place::{Entry, Place, Put, TooLarge};
 use anyhow::{Context, Result, anyhow};
 use base::hash::{Digest, Key};
-use engine::store::remote::{Leased, Published, Remote, Signed, Terms, Version, Wait};
+use engine::store::remote::{Leased, Published, Reconciled, Remote, Signed, Terms, Version, Wait};
 use engine::system::files::Blob;
 use futures_util::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -45,7 +45,7 @@ pub struct Bucket {
     pub(crate) address: Address,
     variables: BTreeMap<String, String>,
     cache: Option<PathBuf>,
-    patience: Arc<Patience>,
+    pub(crate) patience: Arc<Patience>,
     moved: Arc<AtomicU64>,
     /// Made when it is first asked; or why it could not be.
     place: OnceLock<Result<Place, String>>,
@@ -61,6 +61,7 @@ pub struct Bucket {
     /// It takes no leases from us, and whether that was told.
     no_leases: AtomicBool,
     no_leases_told: AtomicBool,
+    pub(crate) care: Care,
 }
 
 impl Bucket {
@@ -81,6 +82,7 @@ impl Bucket {
             terms: Some(Terms::default()),
             no_leases: AtomicBool::new(false),
             no_leases_told: AtomicBool::new(false),
+            care: Care::default(),
         }
     }
 
@@ -111,6 +113,11 @@ impl Bucket {
     pub fn patiently(self) -> Bucket {
         self.patience.have_more();
         self
+    }
+
+    /// Whether it can be used at all: its folder is there, its settings make sense. Connects to nothing.
+    pub fn ready(&self) -> Result<()> {
+        self.place().map(drop)
     }
 
     pub(crate) fn place(&self) -> Result<&Place> {
@@ -173,6 +180,33 @@ impl Bucket {
         }
         answer
     }
+
+    /// Puts what was published since into the index.
+    fn settle_index(&self) -> Result<()> {
+        let records = std::mem::take(&mut *self.unsettled());
+        if records.is_empty() {
+            return Ok(());
+        }
+        let settled = || -> Result<()> {
+            let place = self.place()?;
+            let (name, bytes) = pack::pack(&records)?;
+            let path = format!("{}/{name}", catalogue::FOLDER);
+            place.block_on(async {
+                self.given(place.put(&path, bytes, Put::Over).await)?
+                    .given()?;
+                if let Some(catalogue) = self.catalogue.get() {
+                    // It is there, whatever becomes of the others.
+                    let _ = self.gather(place, catalogue).await;
+                }
+                Ok(())
+            })
+        };
+        let settled = settled().with_context(|| format!("indexing {}", self.address.text()));
+        if settled.is_err() {
+            self.unsettled().extend(records);
+        }
+        settled
+    }
 }
 
 impl Remote for Bucket {
@@ -203,20 +237,24 @@ impl Remote for Bucket {
 
     fn known(&self, key: &Key) -> Vec<Signed> {
         match self.catalogue() {
-            Ok(catalogue) if self.is_open() => catalogue.find(key),
+            Ok(catalogue) if self.is_open() && !self.care.is_gone(key) => catalogue.find(key),
             _ => vec![],
         }
     }
 
-    fn record(&self, key: &Key) -> Result<Option<Signed>> {
+    fn records(&self, keys: &[&Key]) -> Vec<Result<Option<Signed>>> {
         let Ok(place) = self.place() else {
-            return Ok(None);
+            return keys.iter().map(|_| Ok(None)).collect();
         };
         let began = Instant::now();
-        let found = place.block_on(self.look_signed(place, key));
+        let found = place.block_on(self.look_signed_all(place, keys));
         self.patience.took(began.elapsed());
-        // What went wrong is told when it is too much.
-        Ok(found.unwrap_or(None))
+        // What went wrong with the way there is told when it is too much, but to who waits for nothing else.
+        let told = |found: Result<Option<Signed>>| match found {
+            Err(error) if !error.is::<TooLarge>() && !self.patience.is_endless() => Ok(None),
+            found => found,
+        };
+        found.into_iter().map(told).collect()
     }
 
     fn publish(
@@ -229,6 +267,7 @@ impl Remote for Bucket {
         let published = place.block_on(self.publish_at(place, key, record, sound))?;
         let settled = match &published {
             Published::New | Published::Same => {
+                self.care.is_back(key);
                 let mut unsettled = self.unsettled();
                 unsettled.insert(key.clone(), record.clone());
                 unsettled.len() < UNSETTLED
@@ -269,7 +308,7 @@ impl Remote for Bucket {
         let path = object_path(blob);
         place.block_on(async {
             self.mark(place).await?;
-            if blob.size >= SMALL {
+            if blob.size >= SMALL && !self.care.is_doubted(&blob.digest) {
                 let there = place.head(&path).await?;
                 let now_ms = place.now_ms().await?;
                 let young = |e: &Entry| now_ms.saturating_sub(e.modified_ms) < OLD_MS;
@@ -277,12 +316,23 @@ impl Remote for Bucket {
                     return Ok(());
                 }
             }
-            let reading = || format!("reading `{}`", blob.path);
-            let mut file = File::open(from).with_context(reading)?;
-            let answer = place.put_file(&path, &mut file, blob.size).await;
-            let pushing = || format!("pushing `{}`", blob.path);
-            self.given(answer).with_context(pushing)?.given()
+            self.put_blob(place, blob, from).await?;
+            self.care.gave(blob, from);
+            Ok(())
         })
+    }
+
+    fn doubt(&self, digest: &Digest) {
+        self.care.doubt(digest);
+    }
+
+    fn reconcile(
+        &self,
+        whole: bool,
+        sound: &dyn Fn(&Key, &str) -> Result<()>,
+    ) -> Result<Reconciled> {
+        let (place, catalogue) = (self.place()?, self.catalogue()?);
+        place.block_on(self.reconcile_at(place, catalogue, whole, sound))
     }
 
     fn lacking(&self, blobs: &[&Blob]) -> Result<BTreeSet<Digest>> {
@@ -291,35 +341,17 @@ impl Remote for Bucket {
             true => place.block_on(self.sizes_by_list(place, blobs))?,
             false => place.block_on(self.sizes_by_name(place, blobs))?,
         };
-        let lacks = |blob: &&&Blob| sizes.get(&blob.digest) != Some(&blob.size);
+        let lacks = |blob: &&&Blob| {
+            sizes.get(&blob.digest) != Some(&blob.size) || self.care.is_doubted(&blob.digest)
+        };
         let lacking = blobs.iter().filter(lacks);
         Ok(lacking.map(|blob| blob.digest.clone()).collect())
     }
 
     fn settle(&self) -> Result<()> {
-        let records = std::mem::take(&mut *self.unsettled());
-        if records.is_empty() {
-            return Ok(());
-        }
-        let settled = || -> Result<()> {
-            let place = self.place()?;
-            let (name, bytes) = pack::pack(&records)?;
-            let path = format!("{}/{name}", catalogue::FOLDER);
-            place.block_on(async {
-                self.given(place.put(&path, bytes, Put::Over).await)?
-                    .given()?;
-                if let Some(catalogue) = self.catalogue.get() {
-                    // It is there, whatever becomes of the others.
-                    let _ = self.gather(place, catalogue).await;
-                }
-                Ok(())
-            })
-        };
-        let settled = settled().with_context(|| format!("indexing {}", self.address.text()));
-        if settled.is_err() {
-            self.unsettled().extend(records);
-        }
-        settled
+        let indexed = self.settle_index();
+        let back = self.put_back();
+        indexed.and(back.with_context(|| format!("looking again at {}", self.address.text())))
     }
 
     fn terms(&self) -> Option<Terms> {

@@ -5,6 +5,7 @@ use crate::patience::Waiting;
 use crate::place::Place;
 use anyhow::{Result, ensure};
 use base::hash::Key;
+use engine::store::index::pack::raw;
 use engine::store::remote::Signed;
 use futures_util::{StreamExt, stream};
 use std::collections::btree_map::Entry;
@@ -26,7 +27,10 @@ const MANY: usize = 64;
 
 #[derive(Default)]
 pub(crate) struct Catalogue {
-    packs: BTreeMap<String, Pack>,
+    /// By name.
+    packs: Vec<(String, Pack)>,
+    /// Of every record the first bytes of its key, its pack and its row there, sorted: one look for a key, however many packs there are.
+    rows: Vec<(u64, u32, u32)>,
 }
 
 /// What is to be told beside it.
@@ -42,7 +46,7 @@ impl Catalogue {
         );
         check(format?.map(|got| got.bytes))?;
         let listed = listed?;
-        let mut catalogue = Catalogue::default();
+        let mut packs: BTreeMap<String, Pack> = BTreeMap::new();
         let mut wanted = vec![];
         for entry in &listed {
             let name = entry.path.rsplit('/').next().unwrap_or_default();
@@ -51,7 +55,7 @@ impl Catalogue {
             }
             let known = cache.and_then(|cache| fs::read(cache.join(name)).ok());
             match known.and_then(|bytes| Pack::read(name, &bytes).ok()) {
-                Some(pack) => drop(catalogue.packs.insert(name.to_string(), pack)),
+                Some(pack) => drop(packs.insert(name.to_string(), pack)),
                 None => wanted.push(name.to_string()),
             }
         }
@@ -77,7 +81,7 @@ impl Catalogue {
                 match Pack::read(&name, &got.bytes) {
                     Ok(pack) => {
                         keep(cache, &name, &got.bytes);
-                        catalogue.packs.insert(name, pack);
+                        packs.insert(name, pack);
                     }
                     Err(error) => {
                         wrong = Some(format!("part {name} of its index is not read: {error:#}"))
@@ -94,14 +98,34 @@ impl Catalogue {
                 "its index is slow: {came} of {asked} new parts came in time; the others come next time"
             )),
         };
-        Ok((catalogue, remark))
+        Ok((Catalogue::of(packs), remark))
+    }
+
+    fn of(packs: BTreeMap<String, Pack>) -> Catalogue {
+        let packs: Vec<(String, Pack)> = packs.into_iter().collect();
+        let mut rows = vec![];
+        for (at, (_, pack)) in packs.iter().enumerate() {
+            rows.extend((0..pack.len()).map(|row| (head(pack.key(row)), at as u32, row as u32)));
+        }
+        rows.sort_unstable();
+        Catalogue { packs, rows }
     }
 
     /// What the packs have of a key: mostly one text, with all that answer for it. Anybody who may write to the index may have put
     /// another beside it.
     pub fn find(&self, key: &Key) -> Vec<Signed> {
+        let Some(wanted) = raw(key.as_str()) else {
+            return vec![];
+        };
+        let from = self.rows.partition_point(|row| row.0 < head(&wanted));
+        let near = self.rows[from..].iter();
+        let near = near.take_while(|row| row.0 == head(&wanted));
+        let has = near.filter_map(|(_, pack, row)| {
+            let (pack, row) = (&self.packs[*pack as usize].1, *row as usize);
+            (pack.key(row) == wanted).then(|| pack.entry(row))?
+        });
         let mut found: Vec<Signed> = vec![];
-        for signed in self.packs.values().filter_map(|pack| pack.find(key)) {
+        for signed in has {
             match found.iter_mut().find(|other| other.text == signed.text) {
                 Some(other) => add(other, signed),
                 None => found.push(signed),
@@ -110,13 +134,18 @@ impl Catalogue {
         found
     }
 
+    pub fn keys(&self) -> BTreeSet<Key> {
+        let packs = self.packs.iter();
+        packs.flat_map(|(_, pack)| pack.keys()).collect()
+    }
+
     /// The packs that are to be one, where they are many: their names, and all that they have.
     pub fn crowded(&self) -> Option<(Vec<String>, BTreeMap<Key, Signed>)> {
         (self.packs.len() >= MANY).then(|| {
-            let names = self.packs.keys().cloned().collect();
+            let names = self.packs.iter().map(|(name, _)| name.clone()).collect();
             let mut all: BTreeMap<Key, Signed> = BTreeMap::new();
             let mut doubtful = BTreeSet::new();
-            for (key, signed) in self.packs.values().flat_map(Pack::all) {
+            for (key, signed) in self.packs.iter().flat_map(|(_, pack)| pack.all()) {
                 match all.entry(key) {
                     Entry::Vacant(free) => drop(free.insert(signed)),
                     Entry::Occupied(mut there) if there.get().text == signed.text => {
@@ -130,6 +159,12 @@ impl Catalogue {
             (names, all)
         })
     }
+}
+
+/// The first bytes of a key.
+fn head(key: &[u8]) -> u64 {
+    let head = key[..8].try_into();
+    u64::from_be_bytes(head.expect("a key has 32 bytes"))
 }
 
 /// Who answers for the same text.

@@ -6,7 +6,7 @@ use crate::catalogue::{self, Catalogue};
 use crate::pack;
 use crate::patience::{Answer, Waiting, of_the_disk};
 use crate::place::{Got, Place, Put, at_leisure};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use base::bounded;
 use base::hash::{Digest, Key};
 use engine::store::remote::{Published, Signature, Signed};
@@ -14,6 +14,8 @@ use engine::system::files::Blob;
 use futures_util::{StreamExt, stream};
 use object_store::Error;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 /// The largest record and the largest signature.
@@ -65,6 +67,7 @@ impl Bucket {
             }
             Answer::Refused(error) => return Err(error.into()),
         }
+        self.care.begin(place).await;
         self.marked.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -73,6 +76,16 @@ impl Bucket {
     async fn look(&self, place: &Place, key: &Key) -> Result<Option<(String, Got)>> {
         let got = place.get(&record_path(key), MOST_RECORD).await?;
         Ok(got.map(|got| (String::from_utf8_lossy(&got.bytes).into_owned(), got)))
+    }
+
+    /// Several at once, in their order.
+    pub(crate) async fn look_signed_all(
+        &self,
+        place: &Place,
+        keys: &[&Key],
+    ) -> Vec<Result<Option<Signed>>> {
+        let each = stream::iter(keys).map(|key| self.look_signed(place, key));
+        each.buffered(AT_ONCE).collect().await
     }
 
     /// With who answers for it.
@@ -108,6 +121,17 @@ impl Bucket {
             }
         }
         Ok(found)
+    }
+
+    /// Whatever lies under its name.
+    pub(crate) async fn put_blob(&self, place: &Place, blob: &Blob, from: &Path) -> Result<()> {
+        let reading = || format!("reading `{}`", blob.path);
+        let mut file = File::open(from).with_context(reading)?;
+        let answer = place
+            .put_file(&object_path(blob), &mut file, blob.size)
+            .await;
+        let pushing = || format!("pushing `{}`", blob.path);
+        self.given(answer).with_context(pushing)?.given()
     }
 
     pub(crate) async fn publish_at(

@@ -90,22 +90,13 @@ impl Pack {
         &self.bytes[at..at + ROW]
     }
 
-    /// What it has of a key; nothing where it does not hold together.
-    pub fn find(&self, key: &Key) -> Option<Signed> {
-        let wanted = raw(key.as_str())?;
-        let (mut low, mut high) = (0, self.rows);
-        while low < high {
-            let middle = (low + high) / 2;
-            match self.row(middle)[..32].cmp(&wanted) {
-                std::cmp::Ordering::Equal => return self.entry(middle),
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
-            }
-        }
-        None
+    /// The bytes of the key of a row.
+    pub fn key(&self, i: usize) -> &[u8] {
+        &self.row(i)[..32]
     }
 
-    fn entry(&self, i: usize) -> Option<Signed> {
+    /// What it has in a row; nothing where it does not hold together.
+    pub fn entry(&self, i: usize) -> Option<Signed> {
         let mut row = Unpack(&self.row(i)[32..]);
         let (at, length) = (row.u32()?, row.u32()?);
         let entries = MAGIC.len() + 4 + self.rows * ROW;
@@ -122,10 +113,17 @@ impl Pack {
         Some(Signed { text, signatures })
     }
 
+    pub fn keys(&self) -> impl Iterator<Item = Key> + '_ {
+        (0..self.rows).filter_map(|i| {
+            let key: [u8; 32] = self.key(i).try_into().ok()?;
+            Some(Key::from_bytes(&key))
+        })
+    }
+
     /// All that holds together.
     pub fn all(&self) -> impl Iterator<Item = (Key, Signed)> + '_ {
         (0..self.rows).filter_map(|i| {
-            let key: [u8; 32] = self.row(i)[..32].try_into().ok()?;
+            let key: [u8; 32] = self.key(i).try_into().ok()?;
             Some((Key::from_bytes(&key), self.entry(i)?))
         })
     }

@@ -66,6 +66,11 @@ impl Patience {
         self.endless.store(true, Ordering::Relaxed);
     }
 
+    /// Whether somebody waits for nothing else.
+    pub fn is_endless(&self) -> bool {
+        self.endless.load(Ordering::Relaxed)
+    }
+
     pub fn is_open(&self) -> bool {
         !*self.closed.borrow()
     }
@@ -131,7 +136,8 @@ impl Patience {
                 self.state().failures = 0;
                 return Ok(Answer::Refused(error));
             }
-            Ok(Err(error)) => anyhow::Error::from(error),
+            // In one line: each layer of a client repeats what the one below says.
+            Ok(Err(error)) => anyhow!(innermost(&error.into())),
             Err(_) => no_answer(most),
         };
         if !matches!(waiting, Waiting::Aside(_)) {

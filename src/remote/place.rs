@@ -14,6 +14,7 @@ use object_store::{
     PutPayload, UpdateVersion, WriteMultipart,
 };
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 use std::io::Read;
 use std::ops::Range;
@@ -70,6 +71,18 @@ pub(crate) struct Got {
     pub bytes: Vec<u8>,
     pub version: UpdateVersion,
 }
+
+/// What lies under a name has more bytes than whatever may lie there.
+#[derive(Debug)]
+pub(crate) struct TooLarge(String);
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "`{}` is too large for what it is", self.0)
+    }
+}
+
+impl std::error::Error for TooLarge {}
 
 /// How something is put.
 pub(crate) enum Put {
@@ -164,7 +177,7 @@ impl Place {
         let Some((meta, bytes)) = answer.found()? else {
             return Ok(None);
         };
-        let bytes = bytes.with_context(|| format!("`{below}` is too large for what it is"))?;
+        let bytes = bytes.ok_or_else(|| TooLarge(below.to_string()))?;
         self.moved.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let version = UpdateVersion {
             e_tag: meta.e_tag,
@@ -418,7 +431,7 @@ fn written_now(folder: &std::path::Path) -> Option<u64> {
 }
 
 /// Nobody waits for it: it may take as long as the slowest upload that is any use.
-fn in_background(bytes: u64) -> Waiting {
+pub(crate) fn in_background(bytes: u64) -> Waiting {
     Waiting::Nobody(Duration::from_secs(10 + bytes / SLOWEST))
 }
 

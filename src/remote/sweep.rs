@@ -2,6 +2,7 @@
 //! not taken away stays.
 
 use crate::bucket::Bucket;
+use crate::care::{FOLDER, FRESH, LOCK};
 use crate::collect::{DAY_MS, Eye, Item, MOST, Policy, blobs};
 use crate::leases;
 use anyhow::{Context, Result, bail};
@@ -9,8 +10,10 @@ use base::hash::Digest;
 use engine::system::{clock, fault};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
-const LOCK: &str = "gc/lock";
+/// Before the nonce of who made room last, in the name of an empty object.
+const SWEPT: &str = "gc/swept-";
 
 /// What became of it.
 #[derive(Default)]
@@ -71,7 +74,7 @@ pub fn lock<'a>(bucket: &'a Bucket, who: &str, over: bool) -> Result<Taken<'a>> 
         }
     }
     let own = bucket
-        .entries("gc")?
+        .entries(FOLDER)?
         .into_iter()
         .find(|entry| entry.path == LOCK);
     let at_ms = own
@@ -85,6 +88,17 @@ pub fn lock<'a>(bucket: &'a Bucket, who: &str, over: bool) -> Result<Taken<'a>> 
 }
 
 impl Lock<'_> {
+    /// So that who gives meanwhile sees that room was made, however that ends. There before anything goes.
+    fn leave_mark(&self) -> Result<()> {
+        let before = self.bucket.entries(FOLDER)?;
+        let own = format!("{SWEPT}{}", clock::unique());
+        self.bucket.write(&own, vec![])?;
+        for mark in before.iter().filter(|e| e.path.starts_with(SWEPT)) {
+            self.bucket.remove(&mark.path)?;
+        }
+        Ok(())
+    }
+
     fn held(&self) -> Result<()> {
         match self.bucket.read(LOCK, MOST)? {
             Some(there) if there == self.text => Ok(()),
@@ -106,6 +120,7 @@ impl Drop for Lock<'_> {
 pub fn sweep(lock: &Lock, policy: &Policy, items: &[Item]) -> Result<Swept> {
     let bucket = lock.bucket;
     fault::point("remote-locked")?;
+    lock.leave_mark()?;
     let mut going: BTreeMap<&str, BTreeSet<&Digest>> = BTreeMap::new();
     for digest in items.iter().flat_map(|item| &item.blobs) {
         going.entry(digest.shard()).or_default().insert(digest);
@@ -130,12 +145,18 @@ pub fn sweep(lock: &Lock, policy: &Policy, items: &[Item]) -> Result<Swept> {
                 continue;
             }
             // Whoever pushes it writes an old one again first.
+            let looked = Instant::now();
             let now = bucket.entry(&blob.path)?;
             if now.is_none_or(|now| now.modified_ms != blob.modified_ms) {
                 swept.spared += 1;
                 continue;
             }
             fault::point("remote-remove")?;
+            // Who gives counts on it (`care`). It goes the next time.
+            if looked.elapsed() > FRESH {
+                swept.spared += 1;
+                continue;
+            }
             bucket.remove(&blob.path)?;
             fault::point("remote-removed")?;
             swept.blobs += 1;

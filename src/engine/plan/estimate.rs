@@ -135,6 +135,11 @@ impl Estimate {
         self.basis == Basis::Measured
     }
 
+    /// Whether its time is an upper bound: formulas know how much may be to do, and nobody how much there will be.
+    pub fn is_at_most(&self) -> bool {
+        self.basis == Basis::Formula && self.seconds > 0.0
+    }
+
     /// Whether its time and money can be told.
     pub fn is_known(&self) -> bool {
         !matches!(self.basis, Basis::Unknown | Basis::OfTheKind)

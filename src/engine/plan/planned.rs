@@ -1,5 +1,6 @@
 //! A plan: what is decided of every node, and what it is expected to take. Made whole by one call; nothing changes it.
 
+use super::asking::{self, Asking};
 use super::calls;
 use super::decision::Decision;
 use super::estimate::{Basis, CallsEstimate, Estimate, Formula, Speed, speed};
@@ -54,6 +55,9 @@ pub struct PlannedNode {
     /// By an earlier record of the node, put into relation to what there is to do by now, or by the formulas of its kind at a speed that
     /// was recorded; what is left of it where an attempt goes on. 0 of a hit; absent where nobody can say.
     pub expected_seconds: Option<f64>,
+    /// It takes no more than that: the formulas count every answer as long as it may be. False in journals of older versions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expected_at_most: bool,
     /// Known as the seconds are; where its calls were counted, no more than these cost.
     #[serde(default)]
     pub expected_dollars: Option<f64>,
@@ -69,12 +73,25 @@ fn is_none(gpus: &usize) -> bool {
 impl Plan {
     /// Calls to services are not told: to count them, every input of a node that asks is read.
     pub fn new(graph: &Graph, planner: &Planner) -> Result<Plan> {
-        Plan::of(graph, planner, |_, _| None)
+        Plan::of(graph, planner, planner.decide_all()?, |_, _| None)
     }
 
     /// With the calls to services that each node will make.
     pub(crate) fn with_calls(store: &Store, graph: &Graph, planner: &Planner) -> Result<Plan> {
-        Plan::of(graph, planner, |all, one| {
+        Plan::of(graph, planner, planner.decide_all()?, |all, one| {
+            calls::of_node(store, graph, all, one)
+        })
+    }
+
+    /// With the calls, and what a remote has beyond its index.
+    pub(super) fn beyond_index(
+        store: &Store,
+        graph: &Graph,
+        planner: &Planner,
+        asking: Asking,
+    ) -> Result<Plan> {
+        let decisions = asking::decide(store, planner, asking)?;
+        Plan::of(graph, planner, decisions, |all, one| {
             calls::of_node(store, graph, all, one)
         })
     }
@@ -86,7 +103,8 @@ impl Plan {
         planner: &Planner,
         id: NodeId,
     ) -> Result<Plan> {
-        Plan::of(graph, planner, |all, one| match one.id == id {
+        let decisions = asking::decide(store, planner, Asking::Some)?;
+        Plan::of(graph, planner, decisions, |all, one| match one.id == id {
             true => calls::of_node(store, graph, all, one),
             false => None,
         })
@@ -95,9 +113,9 @@ impl Plan {
     fn of(
         graph: &Graph,
         planner: &Planner,
+        decisions: Vec<Decision>,
         calls: impl Fn(&[Decision], &Decision) -> Option<CallsEstimate>,
     ) -> Result<Plan> {
-        let decisions = planner.decide_all()?;
         let mut estimates: Vec<Estimate> = decisions.iter().map(Estimate::recorded).collect();
         for (estimate, decision) in estimates.iter_mut().zip(&decisions) {
             let runs = !matches!(decision.verdict, Verdict::Hit(_));
@@ -249,6 +267,7 @@ impl Planned {
             gpus: node.needs().gpus,
             waits_for: above.collect(),
             expected_seconds: known.then_some(estimate.seconds),
+            expected_at_most: estimate.is_at_most(),
             expected_dollars: known.then_some(estimate.dollars),
             expected_calls: estimate.calls.as_deref().cloned(),
         }

@@ -167,6 +167,17 @@ impl<'a> Planner<'a> {
 
     /// Of all nodes that are selected, in graph order.
     pub(crate) fn decide_all(&self) -> Result<Vec<Decision>> {
+        let needed = self.needed.borrow().clone();
+        let decided = self.store.ahead(|| self.decide_each());
+        let decided = decided.unwrap_or_else(|| {
+            *self.needed.borrow_mut() = needed;
+            self.decide_each()
+        });
+        self.index().save();
+        decided
+    }
+
+    fn decide_each(&self) -> Result<Vec<Decision>> {
         let mut all = Vec::with_capacity(self.selected.len());
         for id in &self.selected {
             let decision = self.decide(*id, &|above| hit(&all, above))?;
@@ -174,7 +185,6 @@ impl<'a> Planner<'a> {
         }
         forget_reasons_below_absent(&mut all);
         self.rebuild_what_is_needed(&mut all)?;
-        self.index().save();
         Ok(all)
     }
 
@@ -265,6 +275,13 @@ impl<'a> Planner<'a> {
         self.needs(id) && !may_pull()
     }
 
+    fn why_gone(&self, key: &Key) -> Reason {
+        match self.store.never_had(key) {
+            true => Reason::NeverHere,
+            false => Reason::Evicted,
+        }
+    }
+
     /// Here, or else at the remote.
     fn look(&self, id: NodeId, key: &Key) -> Lookup {
         let here = self.store.lookup(key);
@@ -281,7 +298,7 @@ impl<'a> Planner<'a> {
         found
     }
 
-    fn remark(&self, id: NodeId, text: String) {
+    pub(super) fn remark(&self, id: NodeId, text: String) {
         let mut remarks = self.remarks.borrow_mut();
         let said = remarks.entry(id).or_default();
         *said = match said.is_empty() {
@@ -331,7 +348,7 @@ impl<'a> Planner<'a> {
         }
         let reasons = match found {
             Found::Whole(_) | Found::Evicted(_) if self.forced(id) => vec![Reason::Forced],
-            Found::Evicted(_) if self.rebuilds(id, &key) => vec![Reason::Evicted],
+            Found::Evicted(_) if self.rebuilds(id, &key) => vec![self.why_gone(&key)],
             Found::Whole(brief) | Found::Evicted(brief) => {
                 decision.verdict = Verdict::Hit(Box::new(brief));
                 (decision.manifest, decision.earlier) = (None, None);

@@ -1,5 +1,5 @@
 //! The attempts in a store: a fresh one, all of a key. Their numbers count up and are given once. One is under its name when all of it
-//! is there, so that every folder here says whose it is.
+//! is there, so that every folder here says whose it is, but for those of jobs that several attempts share (`run/dispatch.rs`).
 
 use super::Store;
 use super::record::Artifact;

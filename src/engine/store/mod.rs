@@ -20,6 +20,7 @@
 //! quarantine/ tmp/
 //! ```
 
+mod ahead;
 pub mod attempts;
 pub mod claims;
 pub mod commit;
@@ -27,6 +28,7 @@ pub mod evicted;
 mod folder;
 pub mod hub;
 pub mod index;
+mod mending;
 pub mod objects;
 pub mod origin;
 pub mod paths;

@@ -219,6 +219,9 @@ impl Objects {
             remote.pull(blob, 0, &mut take).with_context(shown)?;
         }
         let fits = Digest::new(blake3::hash(&bytes)) == blob.digest;
+        if !fits {
+            remote.doubt(&blob.digest);
+        }
         ensure!(
             fits,
             "{}: its bytes are not those of its name {}",
@@ -306,6 +309,10 @@ impl Objects {
         }
         if have != blob.size || Digest::new(hasher.finalize()) != blob.digest {
             partial.remove();
+            // What was here of it may have been the wrong part.
+            if arrived == 0 {
+                remote.doubt(&blob.digest);
+            }
             bail!(
                 "its bytes are not those of its name {}",
                 blob.digest.short()

@@ -3,7 +3,7 @@
 use crate::system::files::Blob;
 use anyhow::Result;
 use base::hash::{Digest, Key};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,6 +31,15 @@ pub enum Published {
     Same,
     /// The key has another record there.
     Other(Box<Signed>),
+}
+
+/// What came of comparing the index of a remote with what lies there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reconciled {
+    /// Records that were put into the index.
+    pub indexed: usize,
+    /// By key: why what lies under its name is no record of it.
+    pub wrong: BTreeMap<Key, String>,
 }
 
 /// How keys are leased at a remote.
@@ -99,8 +108,9 @@ pub trait Remote: Send + Sync {
     /// record that is not in it may be there.
     fn known(&self, key: &Key) -> Vec<Signed>;
 
-    /// The record of a key; nothing where it has none, or does not answer.
-    fn record(&self, key: &Key) -> Result<Option<Signed>>;
+    /// The records of these keys, in their order, asked for by name; nothing where it has none, or does not answer. An error is of what
+    /// lies there, or of the way there for who waits for just that.
+    fn records(&self, keys: &[&Key]) -> Vec<Result<Option<Signed>>>;
 
     /// Create-only, but for a text under this name that is not `sound`. All blobs that it names were pushed before.
     fn publish(
@@ -117,10 +127,21 @@ pub trait Remote: Send + Sync {
     /// Takes the bytes of a blob, unless it has them.
     fn push(&self, blob: &Blob, from: &Path) -> Result<()>;
 
-    /// Those of these blobs that are not there, or not in their size.
+    /// The bytes under this name were found to be others: what is pushed of it is written over them.
+    fn doubt(&self, digest: &Digest);
+
+    /// Those of these blobs that are not there, or not in their size, or doubted.
     fn lacking(&self, blobs: &[&Blob]) -> Result<BTreeSet<Digest>>;
 
-    /// Puts what was published since into the index.
+    /// Puts records that lie there and that the index lacks into it, and believes it no more of what does not lie there. `whole`: of records
+    /// that it has as well what lies there is read. `sound` says what is wrong with a text that lies under a key's name.
+    fn reconcile(
+        &self,
+        whole: bool,
+        sound: &dyn Fn(&Key, &str) -> Result<()>,
+    ) -> Result<Reconciled>;
+
+    /// Puts what was published since into the index, and back what somebody removed meanwhile who made room.
     fn settle(&self) -> Result<()>;
 
     /// How keys are leased; none where it is given nothing, or nobody wants leases.

@@ -1,6 +1,7 @@
 //! What was found at a remote so far, and what makes it believed: it is whole, about the key that was asked for, and signed by
 //! somebody who is trusted.
 
+use super::ahead::Ahead;
 use super::claims::lease::Leases;
 use super::record::Record;
 use super::remote::{Remote, Signed, Trust};
@@ -21,6 +22,8 @@ pub(super) struct Second {
     found: Mutex<BTreeMap<Key, Option<Arc<Elsewhere>>>>,
     /// Records that were whole, and whose signer nobody trusts.
     distrusted: AtomicUsize,
+    /// While somebody goes on with what was found before it is judged.
+    ahead: Mutex<Option<Arc<Ahead>>>,
     remarks: Mutex<Remarks>,
 }
 
@@ -34,6 +37,7 @@ struct Remarks {
 /// So many of those are named: who trusts nobody yet meets a whole remote of them.
 const NAMED: usize = 3;
 
+#[derive(Clone)]
 pub(super) struct Elsewhere {
     pub record: Record,
     pub text: String,
@@ -58,6 +62,7 @@ impl Second {
             trust,
             found: Mutex::default(),
             distrusted: AtomicUsize::new(0),
+            ahead: Mutex::default(),
             remarks: Mutex::default(),
         }
     }
@@ -105,6 +110,62 @@ impl Second {
         self.found().get(key).cloned().flatten()
     }
 
+    /// Does something with records that are taken by `take_ahead`. Nothing where one of them is not believed: then none was taken.
+    pub fn ahead<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let ahead = Arc::new(Ahead::default());
+        *self.lock_ahead() = Some(ahead.clone());
+        let (done, judged) = ahead.beside(self.trust.as_ref(), || {
+            let done = work();
+            *self.lock_ahead() = None;
+            done
+        });
+        let mut found = self.found();
+        let Some(signers) = judged.signers else {
+            judged.taken.iter().for_each(|key| drop(found.remove(key)));
+            return None;
+        };
+        for (key, signer) in signers {
+            if let Some(Some(one)) = found.get_mut(&key) {
+                Arc::make_mut(one).found.signer = signer;
+            }
+        }
+        Some(done)
+    }
+
+    /// As `take`; inside of `ahead` who signed it is looked at beside.
+    pub fn take_ahead(&self, key: &Key, mut signed: Vec<Signed>) -> Result<Option<Record>> {
+        let ahead = self.lock_ahead().clone();
+        let Some(ahead) = ahead.filter(|_| signed.len() == 1) else {
+            return self.take(key, signed);
+        };
+        // What is wrong with it is told there.
+        let Ok(record) = checked(&signed[0].text, key) else {
+            return self.take(key, signed);
+        };
+        let one = signed.remove(0);
+        self.insert(key, record.clone(), one.text.clone(), None);
+        ahead.give(key, one);
+        Ok(Some(record))
+    }
+
+    fn lock_ahead(&self) -> MutexGuard<'_, Option<Arc<Ahead>>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn insert(&self, key: &Key, record: Record, text: String, signer: Option<String>) {
+        let found = Found {
+            remote: self.remote.name().to_string(),
+            signer,
+            at_ms: clock::now_ms(),
+        };
+        let one = Elsewhere {
+            record,
+            text,
+            found,
+        };
+        self.found().insert(key.clone(), Some(Arc::new(one)));
+    }
+
     /// Looks at what was found, and believes the first that can be.
     pub fn take(&self, key: &Key, signed: Vec<Signed>) -> Result<Option<Record>> {
         let (mut believed, mut of) = (Ok(None), None);
@@ -134,17 +195,7 @@ impl Second {
                 return Err(error);
             }
         };
-        let found = Found {
-            remote: self.remote.name().to_string(),
-            signer,
-            at_ms: clock::now_ms(),
-        };
-        let one = Elsewhere {
-            record: record.clone(),
-            text: signed.text,
-            found,
-        };
-        self.found().insert(key.clone(), Some(Arc::new(one)));
+        self.insert(key, record.clone(), signed.text, signer);
         Ok(Some(record))
     }
 
@@ -155,6 +206,10 @@ impl Second {
             Ok(signer) => return Ok(Some((record, signer))),
             Err(error) => error,
         };
+        // It was told before, and counts once.
+        if self.refused(key) {
+            return Err(error);
+        }
         match self.distrusted.fetch_add(1, Ordering::Relaxed) + 1 {
             n if n < NAMED => Err(error),
             NAMED => bail!(

@@ -18,7 +18,7 @@ use base::hash::Key;
 use base::threads;
 use std::collections::BTreeSet;
 use std::fs;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Why a record has a mark of eviction that was never evicted here.
@@ -98,41 +98,63 @@ impl Store {
             || !second.remote.known(key).is_empty()
     }
 
+    /// Does something that asks `find_remote`, while others look at who signed what that gives. Nothing of what comes of it may be told or
+    /// kept before this returns; nothing where somebody is not believed, and all is as before: it is to be done again without this.
+    pub(crate) fn ahead<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        match self.second.as_ref().filter(|s| s.remote.is_open()) {
+            Some(second) => second.ahead(work),
+            None => Some(work()),
+        }
+    }
+
     /// The record of a key that has none here, by the remote's index; nothing where that has none, or there is no remote. A record
     /// that is not what it should be is an error.
     pub fn find_remote(&self, key: &Key) -> Result<Lookup> {
-        match self.refused(key) {
-            true => Ok(Lookup::Absent),
-            false => self.take_from(key, |remote| Ok(remote.known(key))),
+        match self.second.as_ref().filter(|s| s.remote.is_open()) {
+            Some(second) if !second.refused(key) => {
+                Ok(looked_up(second.take_ahead(key, second.remote.known(key))?))
+            }
+            _ => Ok(Lookup::Absent),
         }
     }
 
     /// As `find_remote`, by asking the remote for this key: what the index has of it may be older, or of somebody else.
     pub fn ask_remote(&self, key: &Key) -> Result<Lookup> {
-        let told = self.refused(key);
-        let asked = |remote: &dyn Remote| Ok(remote.record(key)?.into_iter().collect());
-        match self.take_from(key, asked) {
-            Err(_) if told => Ok(Lookup::Absent),
-            asked => asked,
-        }
+        let mut asked = self.ask_remote_for(&[key]);
+        asked.pop().expect("an answer for each key")
     }
 
-    fn refused(&self, key: &Key) -> bool {
-        self.second.as_ref().is_some_and(|s| s.refused(key))
-    }
-
-    fn take_from(
-        &self,
-        key: &Key,
-        asked: impl Fn(&dyn Remote) -> Result<Vec<Signed>>,
-    ) -> Result<Lookup> {
+    /// As `ask_remote`, for several keys at once, in their order.
+    pub fn ask_remote_for(&self, keys: &[&Key]) -> Vec<Result<Lookup>> {
         let Some(second) = self.second.as_ref().filter(|s| s.remote.is_open()) else {
-            return Ok(Lookup::Absent);
+            return keys.iter().map(|_| Ok(Lookup::Absent)).collect();
         };
-        let shown = || format!("record {} of {}", key.short(), second.remote.name());
-        let signed = asked(second.remote.as_ref()).with_context(shown)?;
-        let found = second.take(key, signed)?;
-        Ok(found.map_or(Lookup::Absent, |record| Lookup::Evicted(Box::new(record))))
+        let found = second.remote.records(keys).into_iter();
+        let judged = keys.iter().zip(found).map(|(key, found)| {
+            let told = second.refused(key);
+            let shown = || format!("record {} of {}", key.short(), second.remote.name());
+            let found = found.with_context(shown);
+            let taken = found.and_then(|signed| second.take(key, signed.into_iter().collect()));
+            match taken {
+                Err(_) if told => Ok(Lookup::Absent),
+                taken => taken.map(looked_up),
+            }
+        });
+        judged.collect()
+    }
+
+    /// Whether the remote may have a record of a key that its index does not have, believed or not.
+    pub(crate) fn is_unindexed(&self, key: &Key) -> bool {
+        let known = |remote: &dyn Remote| !remote.known(key).is_empty();
+        !self.remote().is_none_or(known)
+    }
+
+    /// Whether this record was made elsewhere and its bytes were never asked for here.
+    pub(crate) fn never_had(&self, key: &Key) -> bool {
+        match self.evicted(key) {
+            Some(mark) => mark.reason == ELSEWHERE,
+            None => self.found(key).is_some(),
+        }
     }
 
     /// Where a record was found, if it was not made here.
@@ -228,31 +250,19 @@ impl Store {
 
     /// Makes sure that blobs are here as far as they can be had, several at once; who reads one that is not says so.
     pub fn reach_all(&self, blobs: &[&Blob]) {
-        const AT_ONCE: usize = 8;
         let missing = blobs.iter().filter(|blob| !self.objects().has(blob));
         let missing: Vec<&&Blob> = match self.has_remote() {
             true => missing.collect(),
             false => return,
         };
         let waiting = Mutex::new(missing.into_iter());
-        let next = || {
-            waiting
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .next()
-        };
+        let next = || lock(&waiting).next();
         let work = || {
             while let Some(blob) = next() {
                 let _ = self.objects().reach(blob);
             }
         };
-        std::thread::scope(|scope| {
-            for _ in 1..AT_ONCE {
-                // Where no thread is given, the others do its part.
-                let _ = threads::start_in(scope, work);
-            }
-            work();
-        });
+        at_once(&work);
     }
 
     /// Gives a record to the remote, its blobs first. Nothing where there is no remote that takes anything, or the record came from it.
@@ -281,7 +291,11 @@ impl Store {
         let blobs: Vec<&Blob> = outputs.iter().copied().chain(&record.logs).collect();
         let mut known = remote.known(key);
         if known.is_empty() && blobs.iter().map(|b| b.size).sum::<u64>() >= SMALL {
-            known.extend(remote.record(key).with_context(shown)?);
+            let asked = remote
+                .records(&[key])
+                .pop()
+                .expect("an answer for each key");
+            known.extend(asked.with_context(shown)?);
         }
         if came && known.is_empty() {
             return Ok(None);
@@ -302,7 +316,11 @@ impl Store {
         });
         if let Some(there) = there.filter(|_| !unsigned) {
             if bytes && same_outputs(record, &there.text) {
-                push_blobs(remote, self, &outputs, stop).with_context(shown)?;
+                // Its logs are those of this text, and may never have been here.
+                let own = |blob: &&Blob| there.text == text && self.objects().has(blob);
+                let logs = record.logs.iter().filter(own);
+                let blobs: Vec<&Blob> = outputs.iter().copied().chain(logs).collect();
+                push_blobs(remote, self, &blobs, stop).with_context(shown)?;
             }
             return Ok(Some(match there.text == text {
                 true => Published::Same,
@@ -334,6 +352,26 @@ impl Store {
     fn found_path(&self, key: &Key) -> std::path::PathBuf {
         self.record_path(key).with_extension(FOUND)
     }
+}
+
+fn looked_up(found: Option<Record>) -> Lookup {
+    found.map_or(Lookup::Absent, |record| Lookup::Evicted(Box::new(record)))
+}
+
+pub(super) fn lock<T>(one: &Mutex<T>) -> MutexGuard<'_, T> {
+    one.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// On several threads, until each has nothing to do.
+pub(super) fn at_once(work: &(dyn Fn() + Sync)) {
+    const AT_ONCE: usize = 8;
+    std::thread::scope(|scope| {
+        for _ in 1..AT_ONCE {
+            // Where no thread is given, the others do its part.
+            let _ = threads::start_in(scope, work);
+        }
+        work();
+    });
 }
 
 fn push_blobs(

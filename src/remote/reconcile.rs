@@ -1,0 +1,130 @@
+//! The index of a remote and what lies there are made to agree: what the index lacks goes into it, and what it has of a key under whose name
+//! lies nothing, or something else, is not believed by who pushes, so that the record is given again. And what went while it was given
+//! is given again.
+
+use crate::bucket::Bucket;
+use crate::care::{PAUSE, is_made, lock, room};
+use crate::catalogue::{self, Catalogue};
+use crate::pack;
+use crate::place::{Place, Put, TooLarge, at_leisure};
+use anyhow::Result;
+use base::hash::Key;
+use engine::store::remote::{Reconciled, Remote, Signed};
+use engine::system::files::Blob;
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+/// Records of one pack, and records that are read before more are.
+const PACKED: usize = 4096;
+const READ: usize = 64;
+
+impl Bucket {
+    pub(crate) async fn reconcile_at(
+        &self,
+        place: &Place,
+        catalogue: &Catalogue,
+        whole: bool,
+        sound: &dyn Fn(&Key, &str) -> Result<()>,
+    ) -> Result<Reconciled> {
+        let listed = place.list("actions", at_leisure()).await?;
+        let named = listed.iter().filter_map(|entry| {
+            let name = entry.path.rsplit('/').next()?.strip_suffix(".json")?;
+            Some((Key::parse(name)?, entry.size))
+        });
+        let sizes: BTreeMap<Key, u64> = named.collect();
+        let indexed = catalogue.keys();
+        for key in indexed.iter().filter(|key| !sizes.contains_key(*key)) {
+            self.care.lose(key);
+        }
+        let fits = |key: &Key, size: u64| {
+            let known = catalogue.find(key);
+            known.iter().any(|signed| signed.text.len() as u64 == size)
+        };
+        let doubtful = |&(key, size): &(&Key, &u64)| whole || !fits(key, *size);
+        let wanted: Vec<&Key> = sizes.iter().filter(doubtful).map(|(key, _)| key).collect();
+        let (mut reconciled, mut new) = (Reconciled::default(), BTreeMap::new());
+        for some in wanted.chunks(READ) {
+            let found = self.look_signed_all(place, some).await;
+            for (&key, found) in some.iter().zip(found) {
+                let signed = match found {
+                    // It was taken away meanwhile.
+                    Ok(None) => continue,
+                    Ok(Some(signed)) => sound(key, &signed.text).map(|()| signed),
+                    Err(error) if error.is::<TooLarge>() => Err(error),
+                    Err(error) => return Err(error),
+                };
+                match signed {
+                    Ok(signed) => {
+                        if !has(&catalogue.find(key), &signed) {
+                            new.insert(key.clone(), signed);
+                        }
+                    }
+                    Err(error) => {
+                        self.care.lose(key);
+                        let told = format!("{error:#}");
+                        reconciled.wrong.insert(key.clone(), told);
+                    }
+                }
+            }
+            if new.len() >= PACKED {
+                reconciled.indexed += self.put_pack(place, &mut new).await?;
+            }
+        }
+        reconciled.indexed += self.put_pack(place, &mut new).await?;
+        Ok(reconciled)
+    }
+
+    /// Gives back what somebody removed meanwhile who made room. Who waits for nothing else waits until he has ended, or is past what he
+    /// saw before.
+    pub(crate) fn put_back(&self) -> Result<()> {
+        let given = lock(&self.care.given).clone();
+        let blobs = given.blobs;
+        let Some(last) = given.last.filter(|_| !blobs.is_empty()) else {
+            return Ok(());
+        };
+        let place = self.place()?;
+        let mut now = place.block_on(room(place))?;
+        if given.room.as_ref() == Some(&now) && !is_made(&now) {
+            lock(&self.care.given).blobs.clear();
+            return Ok(());
+        }
+        while is_made(&now) && self.patience.is_endless() && last.elapsed() < PAUSE {
+            thread::sleep(Duration::from_millis(500));
+            now = place.block_on(room(place))?;
+        }
+        let still = is_made(&now) && last.elapsed() < PAUSE;
+        let all: Vec<&Blob> = blobs.values().map(|(blob, _)| blob).collect();
+        for digest in self.lacking(&all)? {
+            let (blob, from) = &blobs[&digest];
+            place.block_on(self.put_blob(place, blob, from))?;
+        }
+        let mut given = lock(&self.care.given);
+        match still {
+            true => self.say(
+                "somebody makes room there right now; `pipe push` puts back what went meanwhile",
+            ),
+            false => given.blobs.retain(|digest, _| !blobs.contains_key(digest)),
+        }
+        given.room = Some(now);
+        Ok(())
+    }
+
+    async fn put_pack(&self, place: &Place, new: &mut BTreeMap<Key, Signed>) -> Result<usize> {
+        if new.is_empty() {
+            return Ok(0);
+        }
+        let (name, bytes) = pack::pack(new)?;
+        let path = format!("{}/{name}", catalogue::FOLDER);
+        let answer = place.put(&path, bytes, Put::Over).await;
+        self.given(answer)?.given()?;
+        Ok(std::mem::take(new).len())
+    }
+}
+
+/// Whether this text is among them, with all that answer for it.
+fn has(known: &[Signed], one: &Signed) -> bool {
+    let same = known.iter().filter(|known| known.text == one.text);
+    let mut signatures = same.map(|known| &known.signatures);
+    signatures.any(|known| one.signatures.iter().all(|s| known.contains(s)))
+}
