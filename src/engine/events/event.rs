@@ -160,6 +160,9 @@ pub struct Holder {
     /// Where its lease was seen, of one that has another store; then nothing is known of its attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
+    /// It is on the machine of the run that says so.
+    #[serde(default)]
+    pub here: bool,
 }
 
 /// In journals of older versions it is a number, `pid`: workers were processes of their host.

@@ -2,6 +2,7 @@
 //! of one that came to its end what that journal was (`seal.json`). Times of events live here.
 
 use crate::events::event::{Counts, Event};
+use crate::events::life::Alive;
 use crate::plan::PlannedNode;
 use crate::store::Store;
 use crate::system::Process;
@@ -20,7 +21,6 @@ use std::time::{Duration, Instant};
 /// Larger than the events of any run.
 const MOST: u64 = 1 << 30;
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
-const ALIVE: &str = "alive";
 const SEAL: &str = "seal.json";
 
 /// `run.json`.
@@ -70,8 +70,7 @@ pub struct Run {
 pub struct Journal {
     dir: PathBuf,
     file: Sealing,
-    /// Locked as long as this engine lives: who finds it free knows that the run is over.
-    _alive: File,
+    alive: Alive,
     progress_at: BTreeMap<String, Instant>,
     trouble: Option<String>,
 }
@@ -87,9 +86,7 @@ impl Journal {
                 .with_context(shown)?;
         }
         fault::point("run-made").with_context(shown)?;
-        let alive = File::create_new(dir.join(ALIVE)).with_context(shown)?;
-        // Who asks whether it is alive holds it for a moment.
-        alive.lock().with_context(shown)?;
+        let alive = Alive::new(&dir, store.claims().lasts()).with_context(shown)?;
         let file = File::options()
             .create_new(true)
             .append(true)
@@ -102,7 +99,7 @@ impl Journal {
                 bytes: 0,
                 hash: blake3::Hasher::new(),
             },
-            _alive: alive,
+            alive,
             progress_at: BTreeMap::new(),
             trouble: None,
         })
@@ -147,8 +144,10 @@ impl Journal {
         }
     }
 
-    /// Makes everything so far readable for others: many events come at once, so writing each by itself would be slow.
+    /// Makes everything so far readable for others: many events come at once, so writing each by itself would be slow. Called again and
+    /// again, whatever happens: it is a sign of life as well.
     pub fn flush(&mut self) {
+        self.alive.beat();
         if self.trouble.is_none() {
             let written = self.file.flush();
             self.note(written);
@@ -249,15 +248,6 @@ pub fn events(store: &Store, id: &str) -> Result<(Vec<Stamped>, usize)> {
     }
     let text = bounded::read(&path, MOST).with_context(|| format!("reading {}", path.display()))?;
     Ok(parse(&text))
-}
-
-/// Whether the engine of this run still lives: it holds a lock as long as it does.
-pub fn alive(store: &Store, id: &str) -> bool {
-    if !bounded::is_name(id) {
-        return false;
-    }
-    File::open(store.runs().join(id).join(ALIVE))
-        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
 }
 
 pub fn read(store: &Store, id: &str) -> Result<Run> {

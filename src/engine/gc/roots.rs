@@ -6,6 +6,7 @@
 
 use crate::events::event::{End, Event};
 use crate::events::journal::{self, RunInfo, Stamped};
+use crate::events::life;
 use crate::gc::inventory::{Inventory, words};
 use crate::gc::pins;
 use crate::kind::attempt::Attempt;
@@ -122,7 +123,7 @@ impl Watch {
     fn read(&mut self, store: &Store, roots: &mut Roots) -> Result<Vec<Rc<Past>>> {
         let mut runs = vec![];
         for id in journal::runs(store)?.into_iter().rev() {
-            let lives = journal::alive(store, &id);
+            let lives = life::alive(store, &id);
             let past = match self.ended.get(&id) {
                 Some(past) if !lives => past.clone(),
                 _ => Rc::new(Past::read(&store.runs().join(&id))?),

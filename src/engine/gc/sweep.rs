@@ -86,6 +86,10 @@ fn others(store: &Store, now_ms: u64) -> Result<Option<String>> {
     }
     let here = host();
     for attempt in Attempt::all(store)? {
+        // What it is about are attempts that are looked at themselves.
+        if dispatch::is_shared(&attempt) {
+            continue;
+        }
         let engine = attempt.spec().ok().and_then(|spec| spec.engine);
         let begun = dispatch::begun(&attempt).map(|begun| begun.host);
         let there = begun.or_else(|| engine.map(|engine| engine.host));

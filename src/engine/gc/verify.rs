@@ -2,6 +2,7 @@
 //! What is bad goes to `quarantine/`, so that the next run sees it missing, and is named with what it touches.
 
 use crate::events::journal;
+use crate::events::life;
 use crate::gc::collect::{LITTER_AGE_MS, age};
 use crate::gc::inventory;
 use crate::gc::roots::locked;
@@ -267,11 +268,12 @@ fn checkpoints(store: &Store, checked: &mut Checked) -> Result<()> {
         let attempt = Attempt {
             dir: store.attempts().join(&name),
         };
+        if dispatch::is_shared(&attempt) {
+            continue;
+        }
         let spec = match attempt.spec() {
             Ok(spec) if locked(store, &spec.key) => continue,
             Ok(spec) => spec,
-            // The folder of a job that several share.
-            Err(_) if dispatch::is_outstanding(&attempt) => continue,
             Err(error) => {
                 let young = age(&attempt.dir, clock::now_ms()).is_none_or(|a| a < LITTER_AGE_MS);
                 if attempt.dir.join("attempt.json").exists() || !young {
@@ -327,7 +329,7 @@ fn runs(store: &Store, checked: &mut Checked) -> Result<()> {
         let dir = store.runs().join(&id);
         let young = age(&dir, clock::now_ms()).is_none_or(|a| a < LITTER_AGE_MS);
         let begun = dir.join("events.jsonl").exists();
-        if journal::alive(store, &id) || (young && !begun) {
+        if life::alive(store, &id) || (young && !begun) {
             continue;
         }
         checked.runs += 1;

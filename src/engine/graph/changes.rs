@@ -41,6 +41,8 @@ pub enum Reason {
     },
     /// The record is there, its blobs were removed to make room, and they are needed.
     Evicted,
+    /// It was made elsewhere; its blobs never were here, cannot be brought, and are needed.
+    NeverHere,
     /// The record is there, these parts of its artifact are not.
     Missing {
         what: Vec<String>,

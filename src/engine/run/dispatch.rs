@@ -1,6 +1,7 @@
 //! What lies in the folder of an attempt that is executed elsewhere, besides what lies in any: what its attendant has to know to
 //! commit it (`terms.json`), its job (`job.json`), who attends to it (`begun.json`), the request to stop (`stop`), the values of
-//! secrets for as long as nobody has read them (`secrets.json`), and how it ended (`end.json`).
+//! secrets for as long as nobody has read them (`secrets.json`), and how it ended (`end.json`). And the folder of a job that attempts
+//! share, beside theirs (`job-<first>/`): it holds the job's `job.json` and what its scheduler writes.
 
 use super::scheduler::JobId;
 use crate::kind::Needs;
@@ -121,16 +122,35 @@ pub fn posted(attempt: &Attempt) -> Option<Posted> {
     Some(there.unwrap_or(own))
 }
 
-/// Whether a job may still come to it, which waits in a queue for as long as its scheduler likes: of an attempt, or of the folder of a job
-/// that attempts share.
+/// Whether a job may still come to it, which waits in a queue for as long as its scheduler likes. The folder of a job that attempts
+/// share counts as long as one of them does: an engine that died removes none.
 pub fn is_outstanding(attempt: &Attempt) -> bool {
+    if is_shared(attempt) {
+        let posted = read::<Posted>(&attempt.dir.join(JOB));
+        let named = posted.map(|posted| posted.attempts).unwrap_or_default();
+        let mut each = named
+            .iter()
+            .filter(|name| bounded::is_name(name))
+            .map(|name| Attempt {
+                dir: attempt.dir.with_file_name(name),
+            });
+        return each.any(|one| !is_shared(&one) && is_outstanding(&one));
+    }
     let young = |posted: Posted| clock::now_ms().saturating_sub(posted.at_ms) < LONGEST_MS;
     posted(attempt).is_some_and(young) && attempt.conclusion().is_none() && asked(attempt).is_none()
 }
 
+/// How the folder of a job that attempts share begins; that of an attempt begins with digits of its key.
+const SHARED: &str = "job-";
+
 /// The folder of a job that attempts share, beside theirs: they come and go, and it stays as long as the job does.
 fn shared(first: &str) -> String {
-    format!("job-{first}")
+    format!("{SHARED}{first}")
+}
+
+/// Whether a folder under `attempts/` is that of a job that attempts share, and so no attempt.
+pub fn is_shared(attempt: &Attempt) -> bool {
+    attempt.name().starts_with(SHARED)
 }
 
 /// Says what a job attends to, in a folder of its own; the folder.

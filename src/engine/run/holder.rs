@@ -1,10 +1,11 @@
 //! Who executes a key that somebody else wants: read from the newest attempt of the key, whose lock is taken.
 
 use crate::events::event::Holder;
-use crate::events::journal;
+use crate::events::life;
 use crate::kind::attempt::Attempt;
 use crate::run::executor::Executor;
 use crate::store::Store;
+use crate::system::host;
 use base::hash::Key;
 
 /// The holder of a key whose lock could not be had. Nothing where it left no trace, as between a lock and its attempt.
@@ -13,13 +14,14 @@ pub fn find(store: &Store, executor: &dyn Executor, key: &Key) -> Option<Holder>
     let spec = attempt.spec().ok()?;
     let engine = spec.engine?;
     // An engine elsewhere shows that it lives by the lock of its run alone.
-    let gone = engine.lives() == Some(false) && !journal::alive(store, &spec.run);
+    let gone = engine.lives() == Some(false) && !life::alive(store, &spec.run);
     // The lock may be another engine's, which has taken it just now and made no attempt yet.
     let orphan = gone && executor.runs(&attempt);
     Some(Holder {
         run: spec.run,
         node: spec.node,
         attempt: attempt.name(),
+        here: engine.host == host(),
         host: engine.host.clone(),
         worker: executor
             .name(&attempt)

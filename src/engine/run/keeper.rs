@@ -15,7 +15,7 @@ pub const LOST: &str = "its claim could not be kept: somebody else may execute t
 
 /// What is told of a worker that was ended with its lease.
 pub const LEFT: &str =
-    "another machine has it: its lease was taken over while nothing was heard from here";
+    "another run has it: its lease was taken over while nothing was heard from here";
 
 /// How long who finishes waits to hear whether the lease is still his.
 const SURE: Duration = Duration::from_secs(2);

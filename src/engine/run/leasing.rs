@@ -14,6 +14,7 @@ use crate::store::claims::lease::{Asked, Tenant};
 use crate::store::claims::{Claim, Whose};
 use crate::store::index::RecordSummary;
 use crate::store::{Lookup, Store};
+use crate::system::host;
 use base::hash::Key;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -104,7 +105,7 @@ impl Exec<'_> {
         let since = *self.leasing.theirs.entry(id).or_insert_with(Instant::now);
         if since.elapsed() > self.bearable(id) {
             self.leasing.over.insert(id);
-            let text = "another machine has its lease for too long: it is made here as well";
+            let text = "another run has its lease for too long: it is made here as well";
             return self.log(id, text.into());
         }
         let longest = self.store.leases().map_or(SOON, |(_, t)| t.lasts / 3);
@@ -118,6 +119,7 @@ impl Exec<'_> {
             run: tenant.run,
             node: tenant.node,
             attempt: String::new(),
+            here: tenant.host == host(),
             host: tenant.host,
             worker: tenant.process,
             since_ms: tenant.since_ms,
@@ -154,6 +156,11 @@ impl Exec<'_> {
         }
         if self.stopping.is_some() {
             self.set(id, State::Interrupted);
+            return self.advance();
+        }
+        // Nothing starts any more, so nobody would ever look whether they have made it.
+        if let Some(because) = self.halted.clone() {
+            self.set(id, State::Skipped { because });
             return self.advance();
         }
         self.emit(Event::Retry {

@@ -9,6 +9,7 @@ pub mod dispatch;
 pub mod executor;
 pub mod holder;
 pub mod profile;
+mod profile_file;
 pub mod pulse;
 pub mod scheduler;
 pub mod worker;

@@ -2,17 +2,15 @@
 //! a recipe: what a node needs stands there, and what a site calls it stands here.
 
 use crate::kind::Needs;
-use crate::store::claims::SECONDS;
-use anyhow::{Context, Error, Result, anyhow, ensure};
-use base::bounded;
-use base::text::{did_you_mean, listed, parse_bytes};
+use anyhow::{Context, Result};
+use base::text::{listed, parse_bytes};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Larger than any profile.
-const MOST: u64 = 1 << 20;
+pub const MOST: u64 = 1 << 20;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -189,67 +187,7 @@ fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     parse_bytes(&text).map(Some).ok_or_else(wrong)
 }
 
-/// What is wrong with a text, in a sentence: its parser draws it on several lines, and names all that it knows where one is near.
-fn wrong(error: &toml::de::Error, text: &str) -> Error {
-    let before = error.span().and_then(|span| text.get(..span.start));
-    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
-    let message = error.message().trim().replace('\n', "; ");
-    let named = message.strip_prefix("unknown field `");
-    let named = named.and_then(|rest| rest.split_once("`, expected one of "));
-    let near = named.and_then(|(name, known)| {
-        let known = known.split(", ").map(|word| word.trim_matches('`'));
-        let near = did_you_mean(name, known)?;
-        Some(format!("unknown field `{name}`; did you mean `{near}`?"))
-    });
-    anyhow!("line {line}: {}", near.unwrap_or(message))
-}
-
 impl Profile {
-    pub fn read(path: &Path) -> Result<Profile> {
-        let shown = || format!("profile {}", path.display());
-        let text = bounded::read(path, MOST).with_context(shown)?;
-        let text = String::from_utf8(text).with_context(shown)?;
-        let read = toml::from_str(&text).map_err(|error| wrong(&error, &text));
-        let mut profile: Profile = read.with_context(shown)?;
-        let stem = path.file_stem().unwrap_or_default();
-        profile.name = stem.to_string_lossy().into_owned();
-        profile.sound().with_context(shown)?;
-        Ok(profile)
-    }
-
-    fn sound(&self) -> Result<()> {
-        let commands = self.command.is_some();
-        ensure!(
-            commands == (self.executor == Kind::Command),
-            "`[command]` stands with `executor = \"command\"`, and only there"
-        );
-        ensure!(
-            self.address.is_some() || self.executor != Kind::Ray,
-            "`executor = \"ray\"` needs an `address`, as \"http://127.0.0.1:8265\""
-        );
-        for (name, seconds) in [
-            ("pack_seconds", self.pack_seconds),
-            ("gather_seconds", self.gather_seconds),
-            ("grace_seconds", self.grace_seconds),
-            ("ask_seconds", self.ask_seconds),
-            ("settle_seconds", self.settle_seconds),
-            ("claim_seconds", self.claim_seconds),
-        ] {
-            ensure!(
-                (0.0..=86_400.0).contains(&seconds),
-                "`{name}` is {seconds}, and is between 0 and 86400"
-            );
-        }
-        ensure!(
-            SECONDS.contains(&self.claim_seconds),
-            "`claim_seconds` is {}, and is at least {}",
-            self.claim_seconds,
-            SECONDS.start()
-        );
-        ensure!(self.jobs > 0, "`jobs` is 0: nothing could run");
-        Ok(())
-    }
-
     /// The first partition that the needs fit in; none where the profile names none. `Err`: it has none that is large enough.
     pub fn partition(&self, needs: &Needs) -> Result<Option<&Partition>> {
         if self.partition.is_empty() {

@@ -1,10 +1,7 @@
 //! How often a node reports, and since when it has been silent for too long. Knows no clock: times are given in seconds.
 
-/// Nobody is called silent before this.
+/// Nobody is called silent before this: who loads a model and makes a first step, with little of the machine, may take some of it.
 const LEAST: f64 = 60.0;
-/// Of who has not come further since it began, a word is said after so long: it may be loading, or have too little of the machine to make
-/// its first step.
-const FIRST: f64 = 10.0;
 /// As a multiple of the usual distance between reports.
 const LONG: f64 = 10.0;
 
@@ -40,12 +37,5 @@ impl Pulse {
         let silence = self.still(now);
         let usual = self.usual.unwrap_or_default();
         (silence > LEAST.max(LONG * usual)).then_some(silence)
-    }
-
-    /// The same, where a word is to be said of it. `first`: nothing is done yet that was not done when it began.
-    pub fn worth_saying(&self, now: f64, first: bool) -> Option<f64> {
-        let still = self.still(now);
-        let early = (first && still > FIRST).then_some(still);
-        self.silent(now).or(early)
     }
 }

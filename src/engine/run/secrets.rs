@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use base::bounded;
 use base::value::{Value, Values};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -88,15 +89,27 @@ pub(super) fn names(exec: &Values) -> BTreeSet<String> {
     names
 }
 
+/// The file of secrets, if it is also to be seen here: what every job would find out is said before there is one.
+pub fn check_file(path: &Path) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(known) => check_private(path, &known),
+        Err(_) => Ok(()),
+    }
+}
+
+fn check_private(path: &Path, known: &Metadata) -> Result<()> {
+    ensure!(
+        known.mode() & 0o077 == 0,
+        "others may read the file of secrets: chmod 600 {}",
+        path.display()
+    );
+    Ok(())
+}
+
 /// Those of these names that a file of `NAME=VALUE` lines has, which nobody else may read.
 pub(super) fn in_file(path: &Path, names: &BTreeSet<String>) -> Result<BTreeMap<String, String>> {
     let shown = || format!("the file of secrets, {}", path.display());
-    let mode = std::fs::metadata(path).with_context(shown)?.mode();
-    ensure!(
-        mode & 0o077 == 0,
-        "{} may be read by others: `chmod 600` it",
-        shown()
-    );
+    check_private(path, &std::fs::metadata(path).with_context(shown)?)?;
     let text = bounded::read_text(path, MOST).with_context(shown)?;
     let lines = text
         .lines()

@@ -4,9 +4,13 @@ use super::exec::{Exec, Running};
 use super::keeper::Keeper;
 use super::queue::Ready;
 use crate::events::event::{Event, State};
+use crate::events::life;
 use crate::graph::NodeId;
 use crate::kind::failure::Class;
 use std::time::{Duration, Instant};
+
+/// Among tries: nothing happened to a node whose job never came to it.
+pub(super) const UNREACHED: &str = "unreached";
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -17,6 +21,9 @@ impl Exec<'_> {
             return;
         }
         self.looked = Instant::now();
+        if life::take_request(self.store, &self.run) {
+            self.settings.stop.request();
+        }
         self.stop_left();
         let mut silent = vec![];
         for (id, running) in &mut self.running {
@@ -56,9 +63,8 @@ impl Exec<'_> {
                 self.tries.remove(&(id, class.words()));
             }
         }
-        // Nothing happened to one whose job never came to it. The next job is its own, so that this is said once.
         let counted = match running.unreached {
-            true => "unreached",
+            true => UNREACHED,
             false => class.words(),
         };
         let tries = self.tries.entry((id, counted)).or_default();

@@ -1,6 +1,7 @@
 //! Who starts next: threads, GPUs, memory and the number of nodes at once.
 
 use super::exec::Exec;
+use super::supervise::UNREACHED;
 use crate::events::event::State;
 use crate::graph::NodeId;
 use crate::kind::failure::Class;
@@ -127,10 +128,11 @@ impl Exec<'_> {
     }
 
     /// How long a node will take, for others that would share a job with it: as it was planned, else as the longest of its kind took in
-    /// this run. None of one that was tried before: it may be what ended its job.
+    /// this run. None of one that was tried before, since it may be what ended its job; nor of one that waited for its turn in vain twice.
     pub(super) fn expected(&self, id: NodeId) -> Option<Expected> {
-        let mut tried = self.tries.range((id, "")..);
-        if tried.next().is_some_and(|((of, _), _)| *of == id) {
+        let tried = self.tries.range((id, "")..);
+        let mut tried = tried.take_while(|((of, _), _)| *of == id);
+        if tried.any(|((_, class), times)| *class != UNREACHED || *times > 1) {
             return None;
         }
         let node = self.graph.node(id);

@@ -10,9 +10,6 @@ pub(super) struct Watch {
     pulse: Pulse,
     /// How many answers of others it had.
     answers: Option<(u64, u64)>,
-    /// How much was done when it first said so, and whether it is more by now.
-    from: Option<u64>,
-    moved: bool,
     /// When its silence is said again.
     next: f64,
     peak: u64,
@@ -24,8 +21,6 @@ impl Watch {
             since: Instant::now(),
             pulse: Pulse::new(0.0),
             answers: None,
-            from: None,
-            moved: false,
             next: 0.0,
             peak: 0,
         }
@@ -41,9 +36,6 @@ impl Watch {
             && self.answers.replace((*done, *made)) == Some((*done, *made))
         {
             return;
-        }
-        if let Message::Progress { done, .. } = message {
-            self.moved |= *self.from.get_or_insert(*done) != *done;
         }
         self.pulse.beat(self.since.elapsed().as_secs_f64());
         self.next = 0.0;
@@ -70,7 +62,7 @@ impl Watch {
     /// How long it has been silent, if that is to be said now: when it begins to be long, and whenever it has doubled.
     pub(super) fn silence(&mut self) -> Option<f64> {
         let now = self.since.elapsed().as_secs_f64();
-        let silence = self.pulse.worth_saying(now, !self.moved)?;
+        let silence = self.pulse.silent(now)?;
         if silence < self.next {
             return None;
         }

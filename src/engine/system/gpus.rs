@@ -18,6 +18,9 @@ pub const ORDER: &str = "CUDA_DEVICE_ORDER";
 /// The order in which the driver and schedulers count them. By itself CUDA begins with the fastest.
 pub const BY_BUS: &str = "PCI_BUS_ID";
 
+/// `plain`: models on a GPU are computed by candle's operations, without the own kernels, so that one can be held against the other.
+pub const KERNELS: &str = "PIPE_KERNELS";
+
 /// As many as programs of this process may see.
 pub fn count() -> usize {
     match variable(VISIBLE) {

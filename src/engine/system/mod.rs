@@ -10,6 +10,7 @@ pub mod locks;
 pub mod memory;
 pub mod probe;
 pub mod programs;
+pub mod silence;
 pub mod strays;
 pub mod usage;
 pub mod writers;

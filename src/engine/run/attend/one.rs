@@ -146,8 +146,8 @@ impl<'a> One<'a> {
         let ports = self.kind.inputs.iter().map(|port| port.name);
         let ports = ports.filter(|port| self.spec.inputs.contains_key(*port));
         let ports: Vec<&'static str> = ports.collect();
-        let device = computes.device(params, &self.exec, &ports)?;
-        (computes.lacks)(device)
+        let place = computes.place(params, &self.exec, &ports)?;
+        (computes.lacks)(place.device)
     }
 
     /// Makes the attempt one of this process, with all paths as they are here, and clears what earlier ones left running. Returns

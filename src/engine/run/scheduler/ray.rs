@@ -137,6 +137,12 @@ impl Scheduler for Ray {
     }
 }
 
+/// Of an address, as `http://10.0.0.7:52365`.
+fn host_of(address: &str) -> &str {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    rest.rsplit_once(':').map_or(rest, |(host, _)| host)
+}
+
 /// What Ray says of a job.
 fn read(job: &Value) -> Look {
     let text = |name: &str| job[name].as_str().unwrap_or_default();
@@ -157,7 +163,7 @@ fn read(job: &Value) -> Look {
         "RUNNING" => {
             let driver = &job["driver_info"];
             let host = driver["node_ip_address"].as_str();
-            let host = host.or(job["driver_agent_http_address"].as_str());
+            let host = host.or(job["driver_agent_http_address"].as_str().map(host_of));
             Look::Running {
                 host: host.unwrap_or_default().to_string(),
             }

@@ -395,6 +395,7 @@ fn read(state: &str, reason: &str, exit: &str, restarted: bool, host: &str) -> L
     match state {
         "PENDING" if restarted || AGAIN.contains(&reason) => ended(Cause::Evicted),
         "PENDING" if NEVER.contains(&reason) => ended(Cause::Unstartable),
+        "PENDING" if reason == "None" => Look::Waiting(String::new()),
         "PENDING" => Look::Waiting(reason.to_string()),
         "COMPLETED" => ended(Cause::Whole),
         "FAILED" if reason == "BadConstraints" => ended(Cause::Unstartable),

@@ -1,7 +1,7 @@
 //! What either side does in the folder.
 
 use super::words::{Lock, Side, Taking};
-use crate::system::{Process, clock, gpus, memory};
+use crate::system::{Process, clock, gpus, memory, silence};
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, fcntl_lock, flock};
 use serde::{Deserialize, Serialize};
@@ -34,9 +34,7 @@ pub(super) fn side(folder: &Path, version: &str, variables: &[String]) -> Side {
         cpus: thread::available_parallelism().map_or(1, usize::from),
         memory: memory::available(),
         gpus: gpus::count(),
-        free: rustix::fs::statvfs(folder)
-            .ok()
-            .map(|s| s.f_bavail * s.f_frsize),
+        free: silence::free(folder),
         filesystem: filesystem(folder),
         variables: variables
             .iter()

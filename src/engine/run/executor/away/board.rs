@@ -11,7 +11,7 @@ use crate::run::profile::Profile;
 use crate::run::scheduler::{JobId, Scheduler};
 use crate::store::Store;
 use anyhow::Result;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +35,8 @@ pub struct Board {
     pub attempts: BTreeMap<String, Watched>,
     /// By the name of the first attempt in each: every attempt above is in one, and one without any is gone.
     pub jobs: BTreeMap<String, Posting>,
+    /// The last attempts of jobs that are over, until the engine has heard of it: what they took may tell it what shares the next job.
+    unheard: BTreeSet<String>,
 }
 
 impl Post {
@@ -64,7 +66,12 @@ impl Post {
     pub fn has_room(&self, load: &Load, most: usize) -> bool {
         let board = self.board();
         let joins = |p: &Posting| p.is_open() && p.load.with(load, &self.profile).is_some();
-        board.jobs.len() < most || board.jobs.values().any(joins)
+        board.jobs.len() + board.unheard.len() < most || board.jobs.values().any(joins)
+    }
+
+    /// The engine knows how an attempt has ended.
+    pub(super) fn heard(&self, name: &str) {
+        self.board().unheard.remove(name);
     }
 
     /// A new attempt: with others in a job that is about to be submitted, or in one of its own.
@@ -156,6 +163,9 @@ impl Post {
                 true => None,
                 false => board.jobs.remove(&watched.job),
             };
+            if job.is_some() {
+                board.unheard.insert(name.to_string());
+            }
             if let Some(job) = board.jobs.get_mut(&watched.job).filter(|job| job.is_open()) {
                 job.attempts.retain(|other| other != name);
             }

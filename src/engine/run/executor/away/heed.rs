@@ -78,6 +78,8 @@ impl Post {
         let doubtful = matches!(job.stage, Stage::Doubtful { .. });
         let killed = ask == Ask::Kill && since.elapsed() > KILLED;
         let how = match ask {
+            // It is submitted first.
+            Ask::Leave if job.stage == Stage::New => return None,
             Ask::Leave => "its job goes on",
             _ if job.stage == Stage::New => "it was not submitted",
             // Others of its job go on, or save their state.

@@ -1,5 +1,6 @@
 //! How a job has ended, if it has: its record and `end.json` first; else its claim, and only then what its scheduler says.
 
+use super::pace;
 use super::posting::Posting;
 use super::watched::{Ask, Watched};
 use crate::kind::conclusion::{Conclusion, Result as Told};
@@ -140,13 +141,10 @@ fn life(store: &Store, job: &Posting, watched: &mut Watched) -> Life {
             _ => return Life::Lives,
         },
     };
-    let now = (sign.unwrap_or_default(), Instant::now());
-    let seen = watched.sign.get_or_insert_with(|| now.clone());
-    if seen.0 != now.0 {
-        *seen = now;
-    }
-    let stood = seen.1.elapsed();
-    match (seen.0.is_empty(), claims.lasts()) {
+    let sign = sign.unwrap_or_default();
+    let lapse = pace::lapse(pace::closely(claims.lasts()));
+    let stood = watched.stood.see(&sign, Instant::now(), lapse);
+    match (sign.is_empty(), claims.lasts()) {
         (true, _) => Life::Gone(stood),
         (false, Some(lasts)) if stood > lasts + lasts / 2 => Life::Still(stood),
         (false, _) => Life::Lives,

@@ -2,7 +2,7 @@
 
 use super::board::{Board, Post};
 use super::judge;
-use super::pace::Seen;
+use super::pace::{self, Seen};
 use super::posting::{Posting, Stage};
 use super::watched::Watched;
 use crate::kind::conclusion::Result as Told;
@@ -11,9 +11,6 @@ use crate::run::dispatch;
 use crate::run::scheduler::{JobId, Look};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-
-/// How often one also looks at what changes without a word: whether whoever attends to an attempt gives signs of life.
-const CLOSELY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 
 impl Post {
     /// One question about all jobs. No answer is no news.
@@ -30,7 +27,7 @@ impl Post {
             return;
         };
         let mut board = self.board();
-        let Board { attempts, jobs } = &mut *board;
+        let Board { attempts, jobs, .. } = &mut *board;
         for (first, job) in jobs {
             let Some(id) = job.job().filter(|id| ids.contains(id)).cloned() else {
                 continue;
@@ -94,7 +91,7 @@ impl Post {
         let mut ended: Vec<(String, End)> = vec![];
         {
             let mut board = self.board();
-            let Board { attempts, jobs } = &mut *board;
+            let Board { attempts, jobs, .. } = &mut *board;
             let all = jobs.len();
             for job in jobs.values_mut() {
                 self.read_job(job, attempts, all, now, &mut ended);
@@ -189,9 +186,7 @@ impl Post {
     }
 
     fn closely(&self) -> Duration {
-        let [least, most] = CLOSELY;
-        let lasts = self.store.claims().lasts();
-        lasts.map_or(most, |lasts| (lasts / 6).clamp(least, most))
+        pace::closely(self.store.claims().lasts())
     }
 }
 

@@ -175,6 +175,7 @@ impl Task for AwayTask {
     }
 
     fn end(self: Box<Self>) -> Ending {
+        self.post.heard(&self.name);
         let end = self.ended.take();
         let peak = match &end {
             End::Attended(conclusion) => conclusion.peak_bytes,

@@ -13,6 +13,9 @@ const AT_WORK: Duration = Duration::from_secs(2);
 const NEXT: Duration = Duration::from_secs(5);
 const LATER: Duration = Duration::from_secs(30);
 
+/// How often one also looks at what changes without a word: whether whoever attends to an attempt gives signs of life.
+const CLOSELY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
+
 /// After a kill nobody waits longer than this for the scheduler to confirm it.
 pub const KILLED: Duration = Duration::from_secs(20);
 
@@ -61,5 +64,38 @@ impl Pace {
         };
         self.pause = (2 * self.pause).min(most).max(least);
         self.due = now + self.pause;
+    }
+}
+
+/// `lasts`: how long a claim counts without a sign of life.
+pub(super) fn closely(lasts: Option<Duration>) -> Duration {
+    let [least, most] = CLOSELY;
+    lasts.map_or(most, |lasts| (lasts / 6).clamp(least, most))
+}
+
+/// Who looks so seldom does not know what happened in between. `closely`: how often one means to look.
+pub(super) fn lapse(closely: Duration) -> Duration {
+    3 * closely + 2 * AT_WORK
+}
+
+/// For how long a sign of life has been the same for one who looked all the while. Whoever did not look has seen nothing: the folder
+/// may have hung, for those who give the signs as well, and then they have all of their time again.
+#[derive(Clone, Debug, Default)]
+pub struct Stood {
+    sign: String,
+    /// Since when it is the same, and when it was looked at last.
+    seen: Option<(Instant, Instant)>,
+}
+
+impl Stood {
+    /// `lapse`: between two looks at most.
+    pub fn see(&mut self, sign: &str, now: Instant, lapse: Duration) -> Duration {
+        let before = self.seen.filter(|(_, looked)| {
+            self.sign == sign && now.saturating_duration_since(*looked) <= lapse
+        });
+        let since = before.map_or(now, |(since, _)| since);
+        self.sign = sign.into();
+        self.seen = Some((since, now));
+        now.saturating_duration_since(since)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::board::Post;
 use super::posting::{Posting, Stage};
+use super::watched::{Ask, Watched};
 use crate::kind::attempt::Attempt;
 use crate::kind::failure::End;
 use crate::run::dispatch::{self, Posted};
@@ -37,7 +38,10 @@ impl Post {
         {
             let mut board = self.board();
             let resting = self.resting.load(Ordering::Relaxed);
-            if !is_due(board.jobs.values(), self.profile.gather(), resting) {
+            // An engine that leaves its jobs waits for nothing more to go with them.
+            let leaves = |w: &Watched| matches!(w.asked, Some((Ask::Leave, _)));
+            let left = board.attempts.values().any(leaves);
+            if !left && !is_due(board.jobs.values(), self.profile.gather(), resting) {
                 return;
             }
             let jobs = board.jobs.iter_mut();

@@ -1,7 +1,7 @@
 //! What one knows from here of an attempt that a job attends to: what its worker said so far, what the engine wants of it.
 
 use super::super::{Listener, News, Place};
-use super::pace::Pace;
+use super::pace::{Pace, Stood};
 use crate::kind::attempt::{Attempt, Spec};
 use crate::kind::failure::End;
 use crate::kind::messages::Message;
@@ -59,8 +59,8 @@ pub struct Watched {
     /// What is asked of it, since when; and what its attendant was told of that.
     pub asked: Option<(Ask, Instant)>,
     pub marked: Option<Asked>,
-    /// Of the claim of its key: what was seen, and since when.
-    pub sign: Option<(String, Instant)>,
+    /// Of the claim of its key.
+    pub stood: Stood,
     /// Since when there is an end whose record is not to be seen yet.
     pub unseen: Option<Instant>,
 }
@@ -82,7 +82,7 @@ impl Watched {
             closely: now,
             asked: None,
             marked: None,
-            sign: None,
+            stood: Stood::default(),
             unseen: None,
         }
     }

@@ -35,7 +35,7 @@ use std::thread;
 use std::time::Duration;
 
 /// What a worker may see of the environment, apart from the secrets its node names.
-const ENVIRONMENT: [&str; 13] = [
+const ENVIRONMENT: [&str; 14] = [
     "PATH",
     "HOME",
     "USER",
@@ -45,6 +45,7 @@ const ENVIRONMENT: [&str; 13] = [
     "LD_LIBRARY_PATH",
     gpus::VISIBLE,
     gpus::ORDER,
+    gpus::KERNELS,
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "RUST_BACKTRACE",
