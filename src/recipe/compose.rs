@@ -2,6 +2,7 @@
 //! no kinds: whether a parameter exists is checked where the kind is known.
 
 use crate::choices::Choice;
+use crate::flags::{EVERY, MATRIX, SET, remember};
 use crate::layer::Layer;
 use crate::matrix::{self, Axis};
 use crate::parse;
@@ -10,25 +11,6 @@ use crate::vars::mentions;
 use base::diag::{Diag, Diags, Place, Source};
 use base::text::did_you_mean;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The flags that change a recipe, which their texts are called by.
-pub const SET: &str = "--set";
-const MATRIX: &str = "--matrix";
-
-/// Whether this was written on the command line.
-pub fn by_flag(at: &Place) -> bool {
-    [SET, MATRIX].contains(&&*at.source.name)
-}
-
-/// Stands for every node that has the parameter.
-const EVERY: &str = "*";
-
-/// Whether this was written on the command line for every node that has it: `--set '*.device=cuda:0'`.
-pub fn for_every_node(at: &Place) -> bool {
-    let path = at.source.text.trim_start();
-    let path = path.strip_prefix("node.").unwrap_or(path);
-    &*at.source.name == SET && path.starts_with("*.")
-}
 
 /// All layers in one, variables not yet replaced.
 #[derive(Clone, Default)]
@@ -179,10 +161,14 @@ fn every(
         diags.push(Diag::at(at, message));
         return None;
     }
-    let nodes = merged.nodes.keys().map(|node| Entry {
-        key: node.to_string(),
-        key_at: place.clone(),
-        item: Item::new(Shape::Table(nest(&steps[1..], item.clone())), place.clone()),
+    let nodes = merged.nodes.entries().iter().map(|below| {
+        let mut node = Entry {
+            key: below.key.clone(),
+            key_at: place.clone(),
+            item: Item::new(Shape::Table(nest(&steps[1..], item.clone())), place.clone()),
+        };
+        remember(&mut node, below);
+        node
     });
     Some((Table::default(), Table::new(nodes.collect())))
 }

@@ -1,6 +1,6 @@
 //! A node of a recipe whose kind is known and whose parameters and edges are not read yet: where in it something stands.
 
-use crate::compose;
+use crate::flags;
 use crate::matrix::Axis;
 use crate::tree::{Entry, Shape, Table};
 use base::diag::{Diag, Place};
@@ -22,6 +22,7 @@ pub struct Draft<'a> {
 
 /// A key that is no parameter and says which are meant: reported already, but where a run kept it. Where that is one, its value counts,
 /// so that no error is one that the new spelling would not have.
+#[derive(Clone)]
 pub struct Spelled<'a> {
     /// Their names.
     pub means: Vec<&'static str>,
@@ -38,7 +39,7 @@ impl<'a> Spelled<'a> {
 impl Draft<'_> {
     /// Whether the entry is the end of a whole path: of `--set`, or of an axis.
     pub fn by_path(&self, entry: &Entry) -> bool {
-        entry.key_at.source.name == compose::SET || self.is_axis(entry)
+        entry.key_at.source.name == flags::SET || self.is_axis(entry)
     }
 
     pub fn is_axis(&self, entry: &Entry) -> bool {

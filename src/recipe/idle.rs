@@ -1,8 +1,8 @@
 //! Parameters and edges of a node that are written and do nothing there. Knows no kind by name.
 
 use crate::check::Folders;
-use crate::compose;
 use crate::draft::Draft;
+use crate::flags;
 use crate::tree::{Item, Shape};
 use base::diag::{Diag, Diags};
 use base::idle::idle;
@@ -37,14 +37,19 @@ impl IdleParams {
     }
 }
 
-/// Notes which parameters and edges of a node do nothing. Gives those that do nothing here and were set at every node that has them: they
-/// are as if nobody had said anything.
-pub fn look(
-    folders: &Folders,
-    draft: &Draft,
-    node: &Node,
-    seen: &mut IdleParams,
-) -> Vec<&'static str> {
+/// The parameters that were set for every node that has them and do nothing at this one.
+pub fn set_for_all(draft: &Draft, setup: &Setup) -> Vec<&'static str> {
+    let specs = (draft.kind.params)().into_iter();
+    let specs = specs.chain(draft.kind.execution());
+    let idle = specs.filter(|spec| spec.acts.is_some_and(|acts| !acts.is_met(setup)));
+    let names = idle.map(|spec| spec.name);
+    names
+        .filter(|name| flags::for_every_node(draft.locate(name)))
+        .collect()
+}
+
+/// Notes which parameters and edges of a node do nothing.
+pub fn look(folders: &Folders, draft: &Draft, node: &Node, seen: &mut IdleParams) {
     let mut values = (*node.params).clone();
     value::merge(&mut values, &node.exec);
     let ports: Vec<&'static str> = node.inputs.keys().copied().collect();
@@ -56,21 +61,18 @@ pub fn look(
         .into_iter()
         .chain(draft.kind.execution());
     let changed = is_changed(&draft.entry.item);
-    let mut unsaid = vec![];
     for (name, idle) in idle(specs, &setup) {
-        let everywhere = compose::for_every_node(draft.locate(name));
-        unsaid.extend((everywhere && idle.is_some()).then_some(name));
-        let told = idle.filter(|_| !everywhere).map(|idle| {
+        let told = idle.map(|idle| {
             // What a parent or the file wrote cannot be taken back by who only changes what it hangs on.
             let at = draft.locate(name);
-            let elder = folders.is_elder(at) || (changed && !compose::by_flag(at));
+            let elder = folders.is_elder(at) || (changed && !flags::by_flag(at));
             (draft.diag(idle.problem), idle.refused && !elder)
         });
         seen.see(&node.name, name, told);
     }
     // All that a program is given stands in its job file, too: what it reads of that, nobody knows.
     if draft.kind.role == Role::Runs {
-        return unsaid;
+        return;
     }
     for port in draft.kind.inputs {
         let Need::With { when, .. } = port.need else {
@@ -87,7 +89,6 @@ pub fn look(
             seen.see(&node.name, port.name, unread.then_some((diag, false)));
         }
     }
-    unsaid
 }
 
 /// Whether the command line says anything in here.
@@ -97,5 +98,5 @@ fn is_changed(item: &Item) -> bool {
         Shape::List(items) => items.iter().any(is_changed),
         _ => false,
     };
-    below || compose::by_flag(item.origin())
+    below || flags::by_flag(item.origin())
 }

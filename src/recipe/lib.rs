@@ -8,6 +8,7 @@ pub mod claims;
 pub mod compose;
 pub mod condition;
 mod draft;
+mod flags;
 mod idle;
 pub mod layer;
 pub mod matrix;

@@ -2,8 +2,8 @@
 //! reported in one pass; knows no kind by name.
 
 use crate::check::{self, Folders};
-use crate::compose;
 use crate::draft::Draft;
+use crate::flags;
 use crate::idle::{self, IdleParams};
 use crate::matrix::Axis;
 use crate::said::{Half, Said, Shapes};
@@ -11,9 +11,10 @@ use crate::tree::{Entry, Shape, Table};
 use crate::wire::{self, Wiring};
 use base::diag::{Diag, Diags, Place};
 use base::params::{Default, ParamSpec};
+use base::setup::Setup;
 use base::text::{alike, did_you_mean, listed};
 use base::value::{self, Value, Values};
-use engine::graph::{Cycles, Graph, Node, NodeId};
+use engine::graph::{Cycles, Graph, Inputs, Node, NodeId};
 use engine::kind::Registry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,6 +30,13 @@ pub struct Resolver<'a> {
 
 /// It is wrong and the reader is told.
 struct Reported;
+
+fn table(entry: &Entry) -> Option<&Table> {
+    match &entry.item.shape {
+        Shape::Table(table) => Some(table),
+        _ => None,
+    }
+}
 
 /// Kinds that are offered where none is near.
 const OFFERED: usize = 6;
@@ -66,8 +74,16 @@ impl Resolver<'_> {
         let mut built: Vec<Node> = Vec::with_capacity(drafts.len());
         for (draft, sound) in drafts.iter().zip(&mut sound) {
             let before = diags.len();
-            let (params, exec, right) = self.params(draft, &shapes[draft.kind.name], diags);
+            let shapes = &shapes[draft.kind.name];
             let inputs = wiring.inputs(draft, diags);
+            let settled = self.settled(draft, shapes, &inputs);
+            let draft = &Draft {
+                entry: settled.as_ref().unwrap_or(draft.entry),
+                table: settled.as_ref().and_then(table).unwrap_or(draft.table),
+                spelled: draft.spelled.clone(),
+                ..*draft
+            };
+            let (params, exec, right) = self.params(draft, shapes, diags);
             *sound &= diags.len() == before && wire::all_connected(draft, &inputs);
             built.push(Node {
                 name: draft.entry.key.clone(),
@@ -76,11 +92,8 @@ impl Resolver<'_> {
                 exec,
                 inputs,
             });
-            if right {
-                let last = built.len() - 1;
-                for name in idle::look(self.folders, draft, &built[last], idle) {
-                    shapes[draft.kind.name].unsay(name, &mut built[last]);
-                }
+            if let (Some(node), true) = (built.last(), right) {
+                idle::look(self.folders, draft, node, idle);
             }
         }
         for ((draft, node), sound) in drafts.iter().zip(&built).zip(&mut sound) {
@@ -104,6 +117,40 @@ impl Resolver<'_> {
                 }
                 None
             }
+        }
+    }
+
+    /// A node of which something was said for every node that has it, and does nothing here: as it is without.
+    fn settled(&self, draft: &Draft, shapes: &Shapes, inputs: &Inputs) -> Option<Entry> {
+        if !flags::says_for_every_node(draft.table) {
+            return None;
+        }
+        let ports: Vec<&'static str> = inputs.keys().copied().collect();
+        let mut settled: Option<Entry> = None;
+        // What was taken back may have been what others hang on.
+        loop {
+            let draft = &Draft {
+                entry: settled.as_ref().unwrap_or(draft.entry),
+                table: settled.as_ref().and_then(table).unwrap_or(draft.table),
+                spelled: draft.spelled.clone(),
+                ..*draft
+            };
+            // What is wrong is reported of what stays in the end.
+            let (params, exec, right) = self.params(draft, shapes, &mut Diags::default());
+            let mut values = (*params).clone();
+            value::merge(&mut values, &exec);
+            let setup = Setup {
+                values: &values,
+                ports: &ports,
+            };
+            let idle = match right {
+                true => idle::set_for_all(draft, &setup),
+                false => vec![],
+            };
+            if idle.is_empty() {
+                return settled;
+            }
+            settled = Some(flags::taken_back(draft.entry, &idle));
         }
     }
 
@@ -254,7 +301,7 @@ fn had_somewhere(drafts: &[Draft], shapes: &BTreeMap<&str, Shapes>, diags: &mut 
     for draft in drafts {
         let shapes = &shapes[draft.kind.name];
         let entries = draft.table.entries().iter();
-        for entry in entries.filter(|e| compose::for_every_node(&e.key_at)) {
+        for entry in entries.filter(|e| flags::for_every_node(&e.key_at)) {
             let (_, had) = set.entry(&entry.key).or_insert((&entry.key_at, false));
             *had |= shapes.has(&entry.key);
         }

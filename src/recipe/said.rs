@@ -2,15 +2,15 @@
 //! no parameters; whether a value is right is not known here.
 
 use crate::check;
-use crate::compose::{self, OWN};
+use crate::compose::OWN;
 use crate::draft::{Draft, Spelled};
+use crate::flags;
 use crate::older;
 use crate::tree::{Entry, Item, Shape, Table};
 use base::diag::{Diag, Diags};
 use base::params::{self, Block, Default, ParamSpec, Ty};
 use base::text::did_you_mean;
-use base::value::{self, Values};
-use engine::graph::Node;
+use base::value::Values;
 use engine::kind::Kind;
 use std::sync::Arc;
 
@@ -92,6 +92,15 @@ fn takes(spec: &ParamSpec, item: &Item) -> bool {
     )
 }
 
+/// The parameter that is meant by a misspelt name, if it has to be there: it is not to be called missing as well.
+fn needed<'s>(
+    mut specs: impl Iterator<Item = &'s ParamSpec>,
+    near: Option<&str>,
+) -> Option<&'s ParamSpec> {
+    let is = |s: &&ParamSpec| matches!(s.default, Default::Required) && Some(s.field()) == near;
+    specs.find(is)
+}
+
 /// `false` in the place of what a parent says.
 fn takes_back(entry: &Entry) -> bool {
     matches!(entry.item.shape, Shape::Bool(false))
@@ -124,16 +133,6 @@ impl Shapes {
         self.0.has(key) || self.1.has(key)
     }
 
-    /// Makes a parameter of a node what it is where nothing is said of it.
-    pub fn unsay(&self, name: &str, node: &mut Node) {
-        for (half, values) in [(&self.0, &mut node.params), (&self.1, &mut node.exec)] {
-            let spec = half.specs.iter().find(|spec| spec.name == name);
-            if let Some(Default::Value(value)) = spec.map(|spec| &spec.default) {
-                value::put(Arc::make_mut(values), name, value.clone());
-            }
-        }
-    }
-
     /// The names of its parameters and blocks.
     pub fn keys(&self) -> impl Iterator<Item = &'static str> {
         self.specs().map(ParamSpec::key)
@@ -153,7 +152,7 @@ impl Shapes {
             }
             match self.specs().find(|s| s.key() == key) {
                 // Whether any node has it is looked at where all are known.
-                None if compose::for_every_node(&entry.key_at) => {}
+                None if flags::for_every_node(&entry.key_at) => {}
                 None => found.extend(self.stranger(draft, entry, diags)),
                 Some(ParamSpec {
                     block: Some(block), ..
@@ -210,8 +209,11 @@ impl Shapes {
         let own = OWN.iter().copied();
         let known = self.specs().map(ParamSpec::key);
         let ports = kind.inputs.iter().map(|p| p.name);
-        diags.push(diag.suggest(did_you_mean(key, known.chain(own).chain(ports))));
-        None
+        let near = did_you_mean(key, known.chain(own).chain(ports));
+        let meant = self.specs().filter(|s| s.block.is_none());
+        let meant = needed(meant, near.as_deref());
+        diags.push(diag.suggest(near));
+        meant.map(|spec| Spelled::of(&[spec], entry))
     }
 
     /// What somebody may have meant who wrote a value in the place of a table of these parameters.
@@ -306,7 +308,12 @@ impl Shapes {
                     diag.help(format!("write {}", draft.names(entry, &[spec])))
                 }
                 Some(_) => diag.help(format!("`{key}` stands in `[node.{node}]`")),
-                None => diag.suggest(did_you_mean(key, fields.iter().map(|s| s.field()))),
+                None => {
+                    let near = did_you_mean(key, fields.iter().map(|s| s.field()));
+                    let meant = needed(fields.iter().copied(), near.as_deref());
+                    found.extend(meant.map(|spec| Spelled::of(&[spec], entry)));
+                    diag.suggest(near)
+                }
             });
         }
     }

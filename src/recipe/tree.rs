@@ -18,6 +18,8 @@ pub struct Item {
     pub from: Option<Place>,
     /// Whether it stands where a layer below said something else than `false`.
     pub replaces: bool,
+    /// What stands there again where this does nothing: see `flags::taken_back`.
+    pub otherwise: Option<Box<Entry>>,
 }
 
 #[derive(Clone, Debug)]
@@ -55,6 +57,7 @@ impl Item {
             at,
             from: None,
             replaces: false,
+            otherwise: None,
         }
     }
 
@@ -91,6 +94,11 @@ impl Item {
     /// The memory that a copy takes, about.
     pub fn weight(&self) -> usize {
         size_of::<Item>()
+            + self
+                .otherwise
+                .iter()
+                .map(|e| e.item.weight())
+                .sum::<usize>()
             + match &self.shape {
                 Shape::Str(text) => text.len(),
                 Shape::List(items) => items.iter().map(Item::weight).sum(),
@@ -104,6 +112,9 @@ impl Item {
 
     /// Calls `see` with every string in here.
     pub fn strings(&self, see: &mut impl FnMut(&str)) {
+        if let Some(otherwise) = &self.otherwise {
+            otherwise.item.strings(see);
+        }
         match &self.shape {
             Shape::Str(s) => see(s),
             Shape::List(items) => items.iter().for_each(|i| i.strings(see)),
@@ -154,6 +165,12 @@ impl Table {
 
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|e| e.key.as_str())
+    }
+
+    /// An entry's whole, to be changed in its place; its key stays.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Entry> {
+        let place = self.find(key)?;
+        Some(&mut self.entries[place])
     }
 
     /// Keeps the entries that `wanted` says yes to.

@@ -60,11 +60,18 @@ impl<'a> Vars<'a> {
     }
 
     fn item(&mut self, item: &mut Item) {
+        if let Some(otherwise) = &mut item.otherwise {
+            self.item(&mut otherwise.item);
+        }
         match &mut item.shape {
             Shape::Str(text) if text.contains('$') => {
                 let found = self.string(std::mem::take(text), item.at.clone());
                 let replaces = item.replaces || found.replaces;
-                *item = Item { replaces, ..found };
+                *item = Item {
+                    replaces,
+                    otherwise: item.otherwise.take(),
+                    ..found
+                };
             }
             Shape::List(items) => items.iter_mut().for_each(|item| self.item(item)),
             Shape::Table(table) => self.items(table),
@@ -79,8 +86,7 @@ impl<'a> Vars<'a> {
             return Item {
                 from: Some(found.origin().clone()),
                 replaces: found.replaces,
-                shape: found.shape,
-                at,
+                ..Item::new(found.shape, at)
             };
         }
         if let [Part::Text(text)] = parts.as_slice()

@@ -54,7 +54,7 @@ impl Wiring<'_> {
         }
         for port in draft.kind.inputs {
             let connected = written.get(port.name).filter(|e| !is_cut(&e.item));
-            if matches!(port.need, Need::Always) && connected.is_none() {
+            if matches!(port.need, Need::Always) && connected.is_none() && !is_meant(draft, port) {
                 diags.push(lacking(draft, port));
             }
         }
@@ -126,6 +126,22 @@ pub fn all_connected(draft: &Draft, inputs: &Inputs) -> bool {
     entries.filter(|e| !is_cut(&e.item)).count() == inputs.len()
 }
 
+/// Whether something that is written in another place or misspelt, and reported so, means this port.
+fn is_meant(draft: &Draft, port: &Port) -> bool {
+    let ports = || draft.kind.inputs.iter().map(|p| p.name);
+    let near = |key: &str| {
+        draft.kind.port(key).is_none() && did_you_mean(key, ports()).as_deref() == Some(port.name)
+    };
+    let within = match draft.table.get("in").map(|e| &e.item.shape) {
+        Some(Shape::Table(written)) => written.keys().any(near),
+        _ => false,
+    };
+    let specs = (draft.kind.params)().into_iter();
+    let mut specs = specs.chain(draft.kind.execution());
+    let beside = draft.table.get(port.name).is_some();
+    within || beside && !specs.any(|spec| spec.key() == port.name)
+}
+
 /// Reports ports that the node's parameters ask for.
 pub fn needed(draft: &Draft, node: &Node, diags: &mut Diags) {
     let written = match draft.table.get("in").map(|e| &e.item.shape) {
@@ -137,7 +153,7 @@ pub fn needed(draft: &Draft, node: &Node, diags: &mut Diags) {
         let conditional = matches!(port.need, Need::With { .. });
         let there = written.and_then(|w| w.get(port.name));
         let there = there.is_some_and(|entry| !is_cut(&entry.item));
-        if conditional && !there && port.need.of(&node.params) {
+        if conditional && !there && port.need.of(&node.params) && !is_meant(draft, port) {
             diags.push(lacking(draft, port));
         }
     }
