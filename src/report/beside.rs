@@ -1,25 +1,27 @@
 //! What stands beside a rate of defense, compliance or refusal: the share of the answers behind it that are neither help nor
-//! refusal, and the share that ran into the length limit; and the warning where that is much. Knows metrics by name, not
-//! who measured them.
+//! refusal, the share that ran into the length limit, and the share that the rate leaves out, since a judge said nothing readable of
+//! them; and the warning where that is much (`doubt`). Knows metrics by name, not who measured them.
 
-use crate::metrics::{self, OUTCOME, UNREADABLE, unreadable_of};
+use crate::metrics::{self, OUTCOME, UNREADABLE, UNSCORABLE, unreadable_of};
 use base::rows::{ATTACK, Metric, PromptClass};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// A rate of whose answers more than this cannot be read says little.
+/// A rate of whose answers more than this cannot be read, or have no verdict, says little.
 pub const MUCH: f64 = 0.1;
 
 /// Before what is said of the row above, so that it is not read as a measure.
 const MARK: &str = "  ! ";
 
 const FINISHED: &str = "finished";
+/// Means of a judge's number: beginning of their names.
+const SCORE: &str = "score";
 
 /// How many attacks succeed: beginning of the names of its metrics.
 pub const SUCCESS: &str = "success";
 
 /// Rates of what answers do, by the beginning of their names, and what a warning calls them.
-const RATES: [(&str, &str); 5] = [
+pub const RATES: [(&str, &str); 5] = [
     ("defense", "defense success"),
     (SUCCESS, "attack success"),
     ("compliance", "compliance"),
@@ -34,6 +36,9 @@ pub struct Beside {
     pub unreadable: Option<f64>,
     /// Not finished within the limit, of all classes.
     pub unfinished: Option<f64>,
+    /// Without a readable verdict of the judge, of all classes: no rate counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unjudged: Option<f64>,
     /// The rate is of a part of its classes only, as of one category, and what is said here is of all of them.
     #[serde(skip)]
     pub part: bool,
@@ -57,7 +62,13 @@ impl Sided {
 }
 
 impl Beside {
-    /// `34.0 % unreadable, 19.0 % of all unfinished`; nothing where all was read and finished.
+    /// The larger share of what makes a rate say little.
+    pub fn most(&self) -> Option<f64> {
+        let each = self.unreadable.into_iter().chain(self.unjudged);
+        each.max_by(f64::total_cmp)
+    }
+
+    /// `34.0 % unreadable, 19.0 % of all unfinished, 2.0 % of all without a verdict`; nothing where all was read, finished and judged.
     pub fn text(&self) -> Option<String> {
         self.worded(" %")
     }
@@ -69,19 +80,27 @@ impl Beside {
 
     fn worded(&self, unit: &str) -> Option<String> {
         let share = |x: f64| format!("{}{unit}", metrics::number("share", x));
-        let unreadable = some(self.unreadable).map(|x| format!("{} unreadable", share(x)));
-        let unfinished = some(self.unfinished).map(|x| format!("{} of all unfinished", share(x)));
-        let words: Vec<String> = unreadable.into_iter().chain(unfinished).collect();
+        let told = |(what, of): &(&str, Of)| Some(format!("{} {what}", share(some(of(self))?)));
+        let words: Vec<String> = SHARES.iter().filter_map(told).collect();
         (!words.is_empty()).then(|| words.join(", "))
     }
 }
 
-fn some(share: Option<f64>) -> Option<f64> {
+type Of = fn(&Beside) -> Option<f64>;
+
+/// What there is, in the order in which it is said.
+const SHARES: [(&str, Of); 3] = [
+    ("unreadable", |b| b.unreadable),
+    ("of all unfinished", |b| b.unfinished),
+    ("of all without a verdict", |b| b.unjudged),
+];
+
+pub fn some(share: Option<f64>) -> Option<f64> {
     share.filter(|x| *x > 0.0)
 }
 
-/// The line under a rate in a table with a column a side: its label, which is marked, and a cell a side. None where all was read and
-/// finished, or the following rate, `next`, has the same line and both are parts of the same.
+/// The line under a rate in a table with a column a side: its label, which is marked, and a cell a side. None where all was read, finished
+/// and judged, or the following rate, `next`, has the same line and both are parts of the same.
 pub fn line(
     own: &[Option<Beside>],
     next: Option<&[Option<Beside>]>,
@@ -91,27 +110,25 @@ pub fn line(
     if part && next == Some(own) {
         return None;
     }
-    let unreadable = each().any(|b| some(b.unreadable).is_some());
-    let unfinished = each().any(|b| some(b.unfinished).is_some());
-    let of = if part { "of the class " } else { "" };
-    let label = match (unreadable, unfinished) {
-        (false, false) => return None,
-        (true, false) => format!("{MARK}{of}unreadable"),
-        (false, true) => format!("{MARK}of all unfinished"),
-        (true, true) => format!("{MARK}{of}unreadable, of all unfinished"),
+    let there = |(_, of): &(&str, Of)| each().any(|b| some(of(b)).is_some());
+    let shown: Vec<(&str, Of)> = SHARES.into_iter().filter(there).collect();
+    let names: Vec<&str> = shown.iter().map(|(what, _)| *what).collect();
+    let of = match names.first()? {
+        // What is said of all is not said of a class.
+        &"unreadable" if part => "of the class ",
+        _ => "",
     };
     let cell = |b: &Option<Beside>| {
         let b = b.unwrap_or_default();
-        let shown = [(unreadable, b.unreadable), (unfinished, b.unfinished)];
         let share = |x: Option<f64>| x.map_or("-".into(), percent);
-        let shown = shown.into_iter().filter(|(shown, _)| *shown);
-        let shown: Vec<String> = shown.map(|(_, x)| share(x)).collect();
+        let shown: Vec<String> = shown.iter().map(|(_, of)| share(of(&b))).collect();
         shown.join(", ")
     };
+    let label = format!("{MARK}{of}{}", names.join(", "));
     Some((label, own.iter().map(cell).collect()))
 }
 
-fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     format!("{} %", metrics::number("share", share))
 }
 
@@ -123,9 +140,11 @@ pub fn of(name: &str, all: &[Metric]) -> Option<Beside> {
     let found = Beside {
         unreadable: own.or_else(|| unreadable(&classes, all)),
         unfinished: unfinished(all),
+        unjudged: unjudged(all),
         part,
     };
-    (found.unreadable.is_some() || found.unfinished.is_some()).then_some(found)
+    let known = SHARES.iter().any(|(_, of)| of(&found).is_some());
+    known.then_some(found)
 }
 
 /// What stands beside each rate among these, by its name.
@@ -135,17 +154,59 @@ pub fn all(metrics: &[Metric]) -> BTreeMap<&str, Beside> {
         .collect()
 }
 
-/// Of the answers behind a metric of any kind, what cannot be read: of a rate's classes, or of all. Nothing for what says how much
-/// that is.
-pub fn behind(name: &str, all: &[Metric]) -> Option<f64> {
+/// Of the answers behind a metric of any kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Behind {
+    /// Cannot be read: of a rate's classes, or of all.
+    pub unreadable: f64,
+    /// Have no verdict, where the metric is made of verdicts.
+    pub unjudged: f64,
+}
+
+impl Behind {
+    pub fn most(self) -> f64 {
+        self.unreadable.max(self.unjudged)
+    }
+
+    pub fn much(self) -> bool {
+        self.most() > MUCH
+    }
+
+    /// `40.0 % of the answers behind WHAT are unreadable`, of what there is more of.
+    pub fn text(self, what: &str) -> String {
+        let (share, words) = match self.unjudged > self.unreadable {
+            true => (self.unjudged, "have no verdict"),
+            false => (self.unreadable, "are unreadable"),
+        };
+        format!("{} of the answers behind {what} {words}", percent(share))
+    }
+
+    /// Of several metrics together: the most of each.
+    pub fn worst(self, other: Behind) -> Behind {
+        Behind {
+            unreadable: self.unreadable.max(other.unreadable),
+            unjudged: self.unjudged.max(other.unjudged),
+        }
+    }
+}
+
+/// Nothing for what says itself how much of the answers is of no use.
+pub fn behind(name: &str, all: &[Metric]) -> Option<Behind> {
     let first = name.split('/').next().unwrap_or(name);
-    if [UNREADABLE, FINISHED, OUTCOME].contains(&first) {
+    if [UNREADABLE, FINISHED, OUTCOME, UNSCORABLE].contains(&first) {
         return None;
     }
-    match classes(name, all) {
+    let classes = classes(name, all);
+    let judged = classes.is_some() || first == SCORE;
+    let unreadable = match classes {
         Some(classes) => own(name, all).or_else(|| unreadable(&classes, all)),
         None => find(UNREADABLE, all).map(|m| m.value),
-    }
+    };
+    let unjudged = unjudged(all).filter(|_| judged);
+    (unreadable.is_some() || unjudged.is_some()).then(|| Behind {
+        unreadable: unreadable.unwrap_or_default(),
+        unjudged: unjudged.unwrap_or_default(),
+    })
 }
 
 /// The prompts that a rate is of.
@@ -202,161 +263,20 @@ fn unreadable(classes: &[PromptClass], all: &[Metric]) -> Option<f64> {
     }
 }
 
-/// Of all; without the digits that a subtraction leaves at the end.
-fn unfinished(all: &[Metric]) -> Option<f64> {
+/// Not finished, of all; without the digits that a subtraction leaves at the end.
+pub fn unfinished(all: &[Metric]) -> Option<f64> {
     let finished = find(FINISHED, all)?.value;
     Some(((1.0 - finished) * 1e12).round() / 1e12)
 }
 
-fn find<'a>(name: &str, all: &'a [Metric]) -> Option<&'a Metric> {
+/// Of all; a count of rows is no share of answers.
+pub fn unjudged(all: &[Metric]) -> Option<f64> {
+    let found = find(UNSCORABLE, all).filter(|m| m.unit == "share");
+    found.map(|m| m.value)
+}
+
+pub fn find<'a>(name: &str, all: &'a [Metric]) -> Option<&'a Metric> {
     all.iter().find(|m| m.name == name)
-}
-
-/// What an evaluation's reader has to know before the numbers: that much of it cannot be read. Data has its text.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Doubt {
-    /// Whose answers, as in `` `rl-eval` ``.
-    what: String,
-    unreadable: f64,
-    by_class: Vec<(&'static str, f64)>,
-    unfinished: Option<f64>,
-    /// The rates that say little.
-    rates: Vec<String>,
-}
-
-impl Doubt {
-    pub fn of(what: &str, all: &[Metric]) -> Option<Doubt> {
-        let of_class = |c: PromptClass| {
-            let found = find(&format!("{UNREADABLE}/{}", c.word()), all)?;
-            Some((c.word(), found.value))
-        };
-        let by_class: Vec<(&str, f64)> =
-            PromptClass::ALL.into_iter().filter_map(of_class).collect();
-        let unreadable = find(UNREADABLE, all)?.value;
-        let most = by_class.iter().map(|c| c.1).fold(unreadable, f64::max);
-        (most > MUCH).then(|| Doubt {
-            what: what.into(),
-            unreadable,
-            by_class,
-            unfinished: some(unfinished(all)),
-            rates: doubtful(all),
-        })
-    }
-
-    /// By itself.
-    pub fn text(&self) -> String {
-        let classes = self.by_class.iter();
-        let classes: Vec<String> = classes
-            .map(|(c, x)| format!("{c} {}", percent(*x)))
-            .collect();
-        let classes = match classes.len() {
-            0 | 1 => String::new(),
-            _ => format!(" ({})", classes.join(", ")),
-        };
-        let little = self
-            .rates()
-            .map(|(rates, say)| format!(": its {rates} {say} little"));
-        let mut text = format!(
-            "{} of the answers of {} are unreadable{classes}{}",
-            percent(self.unreadable),
-            self.what,
-            little.unwrap_or_default()
-        );
-        if let Some(share) = self.unfinished {
-            text += &format!("; {} did not finish within the limit", percent(share));
-        }
-        text
-    }
-
-    /// The rates in words, and their verb.
-    fn rates(&self) -> Option<(String, &'static str)> {
-        match self.rates.as_slice() {
-            [] => None,
-            [one] => Some((one.clone(), "says")),
-            [before @ .., last] => Some((format!("{} and {last}", before.join(", ")), "say")),
-        }
-    }
-
-    /// Among others of which the same is said.
-    fn short(&self) -> String {
-        let unfinished = self
-            .unfinished
-            .map(|x| format!(" ({} unfinished)", percent(x)));
-        let unfinished = unfinished.unwrap_or_default();
-        // Where all together are readable enough it is a class that is not.
-        let classes = self
-            .by_class
-            .iter()
-            .filter(|(_, x)| self.unreadable <= MUCH && *x > MUCH);
-        let classes: String = classes
-            .map(|(c, x)| format!(", {c} {}", percent(*x)))
-            .collect();
-        format!(
-            "{} {}{classes}{unfinished}",
-            self.what,
-            percent(self.unreadable)
-        )
-    }
-}
-
-impl Serialize for Doubt {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text())
-    }
-}
-
-/// What is to be said of several evaluations, each thing once.
-pub fn warnings(doubts: impl IntoIterator<Item = Doubt>) -> Vec<String> {
-    let mut alike: Vec<Vec<Doubt>> = vec![];
-    for doubt in doubts {
-        match alike.iter_mut().find(|group| group[0].rates == doubt.rates) {
-            Some(group) => group.push(doubt),
-            None => alike.push(vec![doubt]),
-        }
-    }
-    let told = |group: &Vec<Doubt>| {
-        let [one] = group.as_slice() else {
-            let rates = group[0].rates();
-            let little = rates.map(|(rates, say)| format!(", and their {rates} {say} little"));
-            let each: Vec<String> = group.iter().map(Doubt::short).collect();
-            return format!(
-                "many answers of {} evaluations are unreadable{}: {}",
-                group.len(),
-                little.unwrap_or_default(),
-                each.join(", ")
-            );
-        };
-        one.text()
-    };
-    alike.iter().map(told).collect()
-}
-
-/// What is to be said of one.
-pub fn warning(what: &str, all: &[Metric]) -> Option<String> {
-    Doubt::of(what, all).map(|doubt| doubt.text())
-}
-
-/// The rates of which too much cannot be read, as people call them; where that is so of some of a rate's classes only, of these.
-fn doubtful(all: &[Metric]) -> Vec<String> {
-    let mut found = vec![];
-    for (rate, called) in RATES {
-        let much = |m: &&Metric| behind(&m.name, all).is_some_and(|x| x > MUCH);
-        let whole = find(rate, all);
-        let of = |c: PromptClass| Some((c, find(&format!("{rate}/{}", c.word()), all)?));
-        let classes: Vec<(PromptClass, &Metric)> =
-            PromptClass::ALL.into_iter().filter_map(of).collect();
-        let doubted: Vec<PromptClass> = (classes.iter().filter(|(_, m)| much(m)))
-            .map(|(class, _)| *class)
-            .collect();
-        let every = !doubted.is_empty() && doubted.len() == classes.len();
-        if whole.as_ref().map_or(every, much) {
-            found.push(called.to_string());
-        } else {
-            let on = |c: PromptClass| format!("{called} on {} prompts", c.word());
-            found.extend(doubted.into_iter().map(on));
-        }
-    }
-    found
 }
 
 /// Every metric's mean over seeds, of those that have it.

@@ -2,8 +2,9 @@
 //! reader of records.
 
 use crate::asked::{self, Head};
-use crate::beside::{self, Beside, Doubt};
+use crate::beside::{self, Beside};
 use crate::devices;
+use crate::doubt::{self, Doubt};
 use crate::metrics;
 use crate::missing;
 use crate::page::Page;
@@ -43,7 +44,7 @@ pub struct Row {
     pub cells: Vec<Option<Cell>>,
     /// Seeds without an artifact, and what makes it.
     pub missing: Vec<String>,
-    /// That much of its answers cannot be read, over its seeds.
+    /// That much of its answers cannot be read or has no verdict, over its seeds.
     pub warning: Option<Doubt>,
     #[serde(skip)]
     keys: Vec<Key>,
@@ -252,7 +253,7 @@ fn texts<'a>(grid: &'a Grid, row: &'a Row) -> impl Iterator<Item = String> + 'a 
 
 fn warnings(grid: &Grid) -> impl Iterator<Item = String> {
     let each = grid.rows.iter().filter_map(|r| r.warning.clone());
-    let told = beside::warnings(each).into_iter();
+    let told = doubt::warnings(each).into_iter();
     let told = told.chain(grid.numerics.clone());
     told.map(|text| format!("warning: {text}"))
 }
@@ -293,6 +294,7 @@ pub fn csv(grid: &Grid) -> Result<String> {
         "n",
         "unreadable",
         "unfinished",
+        "unjudged",
     ])?;
     for row in &grid.rows {
         let axes: Vec<String> = row.axes.iter().map(|(a, v)| format!("{a}={v}")).collect();
@@ -313,6 +315,7 @@ pub fn csv(grid: &Grid) -> Result<String> {
                 &cell.n.to_string(),
                 &end(cell.beside.and_then(|b| b.unreadable)),
                 &end(cell.beside.and_then(|b| b.unfinished)),
+                &end(cell.beside.and_then(|b| b.unjudged)),
             ])?;
         }
     }

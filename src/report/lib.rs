@@ -7,6 +7,7 @@ pub mod closing;
 pub mod command;
 pub mod compare;
 pub mod devices;
+pub mod doubt;
 pub mod grid;
 pub mod html;
 pub mod metrics;

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Shares that are neither defense nor compliance, and their classes.
 pub const UNREADABLE: &str = "unreadable";
+/// The share of answers that a judge said nothing readable of.
+pub const UNSCORABLE: &str = "unscorable";
 /// Shares of what the responses came to.
 pub const OUTCOME: &str = "outcome";
 

@@ -206,11 +206,9 @@ pub fn of_whole(view: &RunView, at: u64) -> String {
         parts.push(format!("{works} at work"));
     }
     parts.extend(view.mishaps());
-    match view.left(at) {
-        (left, true) if works > 0 => parts.push(format!("about {} left", duration(left))),
-        (left, false) if left > 0.0 => parts.push(format!("more than {} left", duration(left))),
-        _ => {}
-    }
+    let left = view.left(at);
+    let told = left.told().filter(|_| works > 0 || !left.known);
+    parts.extend(told.map(|told| format!("{told} left")));
     parts.join(" · ")
 }
 

@@ -1,6 +1,7 @@
 //! What a node measured, out of its record: the metrics, and the values of every prompt behind them; and their estimate over
 //! seeds. The one place from which tables, comparisons, claims and the page have a number with its interval.
 
+use crate::metrics::UNSCORABLE;
 use anyhow::{Context, Result};
 use base::rows::{self, METRICS, Measured, Metric, Metrics, VALUES};
 use base::stats::crossed::{self, ALPHA, Estimate, Range, Values};
@@ -8,6 +9,7 @@ use engine::kind::Type;
 use engine::store::Store;
 use engine::store::record::Record;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// What an interval is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -74,12 +76,16 @@ impl Reading {
     /// By prompt, whose text is part of what it is called: two that share an id alone are two.
     fn by_prompt(&self, name: &str) -> Option<Values> {
         let rows = self.values.as_ref()?.iter();
-        let known = rows.filter_map(|row| {
-            let prompt = format!("{} {}", row.id, row.fingerprint);
-            Some((prompt, *row.values.get(name)?))
-        });
+        let known = rows.filter_map(|row| Some((prompt(row), *row.values.get(name)?)));
         let known: Values = known.collect();
         (!known.is_empty()).then_some(known)
+    }
+
+    /// Prompts of which an answer has no readable verdict.
+    pub fn unjudged(&self) -> BTreeSet<String> {
+        let rows = self.values.iter().flatten();
+        let lacks = |row: &&Measured| row.values.get(UNSCORABLE).is_some_and(|x| *x > 0.0);
+        rows.filter(lacks).map(prompt).collect()
     }
 
     /// The values of which a metric is the mean; or why there are none: they are not kept, or are those of something else, which explain
@@ -100,6 +106,10 @@ impl Reading {
             )),
         }
     }
+}
+
+fn prompt(row: &Measured) -> String {
+    format!("{} {}", row.id, row.fingerprint)
 }
 
 /// Which values a metric of this unit can have.

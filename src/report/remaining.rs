@@ -1,5 +1,6 @@
 //! How long what is open will take: nodes that wait for each other, so many at work at once. Knows no events and no clock.
 
+use base::text::duration;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -11,6 +12,29 @@ pub struct Open {
     pub after: Vec<usize>,
     /// It is at work.
     pub works: bool,
+}
+
+/// What a run still takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Left {
+    pub seconds: f64,
+    /// Every node's share of it is.
+    pub known: bool,
+    /// Of some of them no more than their share is known.
+    pub at_most: bool,
+}
+
+impl Left {
+    /// `about 12 m`; nothing where nothing can be said.
+    pub fn told(&self) -> Option<String> {
+        let seconds = duration(self.seconds);
+        match (self.known, self.at_most) {
+            (true, false) => Some(format!("about {seconds}")),
+            (true, true) => Some(format!("up to {seconds}")),
+            (false, false) if self.seconds > 0.0 => Some(format!("more than {seconds}")),
+            (false, _) => None,
+        }
+    }
 }
 
 /// Until the last is done, if as many are at work as are now, at least one, and of those that could begin the one begins from which the

@@ -1,7 +1,8 @@
 //! The table of a study: every evaluation a column, every measure a row; then what other nodes measured, and what all took.
 //! A reader of records.
 
-use crate::beside::{self, Beside, Doubt};
+use crate::beside::{self, Beside};
+use crate::doubt::{self, Doubt};
 use crate::metrics::{Row, rows};
 use crate::table::{Table, left, pieces, right};
 use crate::wrap::wrap;
@@ -196,7 +197,7 @@ pub fn json(store: &Store, items: &[Item]) -> Result<Value> {
             "cost": item.cost,
             "outputs": item.record(store)?.outputs,
             "beside": beside::all(&metrics),
-            "warning": beside::warning(&format!("`{}`", item.node), &metrics),
+            "warning": doubt::warning(&format!("`{}`", item.node), &metrics),
             "metrics": metrics,
         }));
     }
@@ -243,11 +244,11 @@ pub fn evaluations(columns: &[Measured], room: usize, wanted: impl Fn(&Row) -> b
     out
 }
 
-/// Of which evaluations much cannot be read.
+/// Of which evaluations much cannot be read, or has no verdict.
 pub fn warnings(columns: &[Measured]) -> impl Iterator<Item = String> {
     let each = columns.iter();
     let each = each.filter_map(|(item, m)| Doubt::of(&format!("`{}`", item.node), m));
-    let told = beside::warnings(each).into_iter();
+    let told = doubt::warnings(each).into_iter();
     told.map(|text| format!("warning: {text}"))
 }
 

@@ -235,6 +235,12 @@ pub fn holder(by: Option<&Holder>) -> String {
             "held by {} on {}, whose run {} is gone",
             h.worker, h.host, h.run
         ),
+        Some(h) if h.remote.is_some() && h.here => format!(
+            "another run on this machine makes it: {} of run {}, since {}",
+            h.worker,
+            h.run,
+            clock::stamp(h.since_ms)
+        ),
         Some(h) if h.remote.is_some() => format!(
             "another machine makes it: {}, {} of run {}, since {}",
             h.host,

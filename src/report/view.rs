@@ -1,7 +1,7 @@
 //! A run as its events tell it: where every node is, how far, since when. The same for a run that goes on, one that ended and one that
 //! was cut off; fed live or from `events.jsonl`. Knows no clock: the time comes with each event.
 
-use crate::remaining::{self, Open};
+use crate::remaining::{self, Left, Open};
 use crate::words;
 use base::hash::Key;
 use engine::events::event::{Counts, End, Event, State};
@@ -36,6 +36,8 @@ pub struct NodeView {
     pub name: String,
     pub kind: String,
     pub expected_seconds: Option<f64>,
+    /// It takes no more than that, and maybe far less.
+    expected_at_most: bool,
     /// Names of the nodes that it gets its inputs from, where it did not wait for nobody.
     pub waits_for: Vec<String>,
     pub state: State,
@@ -114,6 +116,7 @@ impl RunView {
                     let (kind, expected) = (&planned.kind, planned.expected_seconds);
                     self.nodes.push(NodeView {
                         waits_for: planned.waits_for.clone(),
+                        expected_at_most: planned.expected_at_most,
                         ..NodeView::new(&planned.node, kind, expected, at)
                     });
                 }
@@ -164,8 +167,7 @@ impl RunView {
     /// Nodes that the end of the run came before.
     pub fn not_begun(&self) -> usize {
         let nodes = self.nodes.iter();
-        let interrupted = nodes.filter(|n| n.state == State::Interrupted);
-        interrupted.filter(|n| n.running_since.is_none()).count()
+        nodes.filter(|n| n.never_began()).count()
     }
 
     /// How many nodes ended otherwise: `1 failed`, `2 skipped`, `1 interrupted`, `16 not begun`.
@@ -184,15 +186,15 @@ impl RunView {
         some.map(|(n, word)| format!("{n} {word}")).collect()
     }
 
-    /// About how many seconds are left, if as many nodes work at once as do now and each begins when what it waits for is there; and
-    /// whether every node's share of them is known.
-    pub fn left(&self, now: u64) -> (f64, bool) {
-        let mut known = true;
+    /// How long it will take, if as many nodes work at once as do now and each begins when what it waits for is there.
+    pub fn left(&self, now: u64) -> Left {
+        let (mut known, mut at_most) = (true, false);
         let mut open: Vec<Open> = vec![];
         let mut places: BTreeMap<&str, usize> = BTreeMap::new();
         for node in self.nodes.iter().filter(|n| !n.state.is_final()) {
             let left = node.left(now);
             known &= left.is_some();
+            at_most |= node.expected_at_most && node.by_pace(now).is_none();
             let above = node.waits_for.iter();
             let after: Vec<usize> = above
                 .filter_map(|name| places.get(name.as_str()).copied())
@@ -209,7 +211,11 @@ impl RunView {
                 });
             }
         }
-        (remaining::seconds(&open), known)
+        Left {
+            seconds: remaining::seconds(&open),
+            known,
+            at_most,
+        }
     }
 }
 
@@ -220,11 +226,17 @@ impl NodeView {
         Some(100 * p.done.min(p.total) / p.total)
     }
 
+    /// The end of the run came before it.
+    pub fn never_began(&self) -> bool {
+        self.state == State::Interrupted && self.running_since.is_none()
+    }
+
     fn new(name: &str, kind: &str, expected_seconds: Option<f64>, at: u64) -> NodeView {
         NodeView {
             name: name.to_string(),
             kind: kind.to_string(),
             expected_seconds,
+            expected_at_most: false,
             waits_for: vec![],
             state: State::Waiting,
             since: at,
@@ -389,22 +401,26 @@ impl NodeView {
         match &self.state {
             state if state.is_final() => Some(0.0),
             State::Running { .. } => {
-                let progress = self.progress.as_ref().filter(|p| p.total > 0);
-                let sampled = progress.and_then(|p| p.sampled).filter(|s| !s.part);
-                let by_pace = match sampled {
-                    Some(_) => self.tokens(now).map(|tokens| tokens.left),
-                    None => progress
-                        .zip(self.pace(now))
-                        .map(|(p, each)| each * p.total.saturating_sub(p.done) as f64),
-                };
                 // Who is past what was expected, or does nothing, may take any time.
-                by_pace.or_else(|| {
+                self.by_pace(now).or_else(|| {
                     let ran = self.ran(now).unwrap_or_default();
                     let left = self.expected_seconds.map(|e| e - ran);
                     left.filter(|left| *left > 0.0 && self.silent(now).is_none())
                 })
             }
             _ => self.expected_seconds,
+        }
+    }
+
+    /// The same of one that is at work and has said how far it is.
+    fn by_pace(&self, now: u64) -> Option<f64> {
+        let progress = self.progress.as_ref().filter(|p| p.total > 0)?;
+        match progress.sampled.filter(|s| !s.part) {
+            Some(_) => self.tokens(now).map(|tokens| tokens.left),
+            None => {
+                let each = self.pace(now)?;
+                Some(each * progress.total.saturating_sub(progress.done) as f64)
+            }
         }
     }
 }

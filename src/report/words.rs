@@ -31,6 +31,9 @@ pub fn reason(reason: &Reason) -> String {
         Reason::Kind { old, new } => format!("the node's kind: {old} -> {new}"),
         Reason::Output { name } => format!("the kind's output `{name}` changed"),
         Reason::Evicted => "its bytes were removed to make room, and are needed".into(),
+        Reason::NeverHere => {
+            "it was made elsewhere, and its bytes, which are needed, cannot be brought".into()
+        }
         Reason::Missing { what } => {
             format!(
                 "its artifact is gone or damaged: {}",

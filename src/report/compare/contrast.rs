@@ -26,6 +26,7 @@ pub fn evaluation(
         one_artifact: false,
         shared: None,
         numerics: None,
+        unjudged: None,
         seeds: 0,
         notes: vec![],
         metrics: vec![],
@@ -83,7 +84,7 @@ fn compared(
         unit: unit.cloned().unwrap_or_default(),
         refused: None,
         beside: sided(metric, than, &means),
-        unreadable: [than, metric].map(|name| beside::behind(name, &means)),
+        behind: [than, metric].map(|name| beside::behind(name, &means)),
         numbers: None,
     };
     if unit != other {

@@ -1,9 +1,10 @@
 //! One evaluation on two sides, metric by metric, in pairs of prompts and over seeds; or why that would compare what is
 //! not comparable.
 
-use crate::beside::{self, Doubt, Sided};
+use crate::beside::{self, Behind, Sided, percent};
 use crate::compare::numbers::{self, Numbers, Seeded};
 use crate::devices;
+use crate::doubt::{self, Doubt};
 use crate::metrics;
 use crate::missing;
 use crate::reading::{Reading, read};
@@ -38,12 +39,15 @@ pub struct Evaluation {
     /// That both sides were computed under different numerics.
     #[serde(skip)]
     pub numerics: Option<String>,
+    /// That answers have no verdict, so that their prompts are compared with nothing.
+    #[serde(skip)]
+    pub unjudged: Option<String>,
     /// Pairs of trainings that were compared.
     pub seeds: usize,
     /// What there is to be said of seeds that are not among them.
     pub notes: Vec<String>,
     pub metrics: Vec<Compared>,
-    /// That much of the answers of a side cannot be read.
+    /// That much of the answers of a side cannot be read or has no verdict.
     pub warnings: Vec<String>,
     /// All metrics that were found, also where nothing was compared.
     #[serde(skip)]
@@ -60,9 +64,9 @@ pub struct Compared {
     pub refused: Option<String>,
     /// Of the answers behind it, where it is a rate: means over seeds.
     pub beside: Option<Sided>,
-    /// What is read of a metric of any kind, where it can be told.
+    /// What is of no use of the answers behind a metric of any kind, where it can be told.
     #[serde(skip)]
-    pub unreadable: [Option<f64>; 2],
+    pub behind: [Option<Behind>; 2],
     #[serde(flatten)]
     pub numbers: Option<Numbers>,
 }
@@ -81,6 +85,7 @@ pub fn evaluation(
         one_artifact: false,
         shared: None,
         numerics: None,
+        unjudged: None,
         seeds: 0,
         notes: vec![],
         metrics: vec![],
@@ -153,6 +158,11 @@ pub fn evaluation(
     let firsts = beside::over_seeds(pairs.iter().map(|p| p.1.metrics.as_slice()));
     let seconds = beside::over_seeds(pairs.iter().map(|p| p.2.metrics.as_slice()));
     out.warnings = warnings([node, against], sides, [&firsts, &seconds]).collect();
+    if !out.one_artifact {
+        let sides = [(of(node, a), &firsts), (of(against, b), &seconds)];
+        out.unjudged = unjudged(sides);
+        out.warnings.extend(out.unjudged.clone());
+    }
     out.warnings.extend(out.shared.clone());
     out.numerics = devices::apart(
         (&of(node, a), &under(sides.iter().map(|(a, _)| (*a, node)))),
@@ -167,7 +177,7 @@ pub fn evaluation(
             let numbers = compared(kind, name, &pairs);
             out.metrics.push(Compared {
                 beside: Sided::of(name, &firsts, &seconds),
-                unreadable: [&firsts, &seconds].map(|m| beside::behind(name, m)),
+                behind: [&firsts, &seconds].map(|m| beside::behind(name, m)),
                 ..numbers
             });
         }
@@ -180,6 +190,21 @@ fn under<'a>(nodes: impl Iterator<Item = (&'a Side, &'a str)>) -> devices::Numer
     nodes
         .flat_map(|(side, node)| devices::numerics(side, node))
         .collect()
+}
+
+/// What judges said nothing readable of, where that was anything of a side.
+fn unjudged(sides: [(String, &Vec<Metric>); 2]) -> Option<String> {
+    let each = sides.iter().filter_map(|(of, metrics)| {
+        let share = beside::unjudged(metrics).filter(|x| *x > 0.0)?;
+        Some(format!("{} of the answers of {of}", percent(share)))
+    });
+    let each: Vec<String> = each.collect();
+    (!each.is_empty()).then(|| {
+        format!(
+            "the judge said nothing readable of {}: rates are compared where both sides have a verdict",
+            each.join(", and of ")
+        )
+    })
 }
 
 /// That one artifact stands on a side of every pair, so that pairs are no seeds of that side.
@@ -207,7 +232,7 @@ fn warnings(
     let named = nodes.into_iter().zip(of).zip(measured);
     let each =
         named.filter_map(|((node, of), metrics)| Doubt::of(&format!("`{node}` of {of}"), metrics));
-    beside::warnings(each).into_iter()
+    doubt::warnings(each).into_iter()
 }
 
 /// A seed and what both sides measured.
@@ -281,7 +306,7 @@ fn compared(kind: Option<&Kind>, name: &str, pairs: &[Sides]) -> Compared {
         unit: unit.clone(),
         refused: None,
         beside: None,
-        unreadable: [None; 2],
+        behind: [None; 2],
         numbers: None,
     };
     let mut each = vec![];
@@ -289,7 +314,8 @@ fn compared(kind: Option<&Kind>, name: &str, pairs: &[Sides]) -> Compared {
         let refused = match (a.metric(name), b.metric(name)) {
             (Some(x), Some(y)) if x.unit == unit && y.unit == unit => None,
             (Some(x), Some(y)) => Some(format!("other units: {} and {}", x.unit, y.unit)),
-            _ => Some("only one side measures it".to_string()),
+            (Some(_), None) => Some(format!("only one side measures it{}", unscored(b))),
+            (None, _) => Some(format!("only one side measures it{}", unscored(a))),
         };
         let values = match refused {
             None => paired_values(name, a, b),
@@ -312,18 +338,33 @@ fn compared(kind: Option<&Kind>, name: &str, pairs: &[Sides]) -> Compared {
     out
 }
 
-/// The values of both sides by prompt; the same prompts on both.
+/// Of whoever does not measure a rate: that its judge may be why.
+fn unscored(lacks: &Reading) -> String {
+    let share = beside::unjudged(&lacks.metrics).filter(|x| *x > 0.0);
+    share.map_or(String::new(), |share| {
+        let share = percent(share);
+        format!("; of the other the judge said nothing readable of {share} of the answers")
+    })
+}
+
+/// The values of both sides by prompt; the same prompts on both. One that has no verdict on a side is compared with nothing.
 fn paired_values(name: &str, a: &Reading, b: &Reading) -> Result<(Values, Values), String> {
-    let (first, second) = (a.behind(name)?, b.behind(name)?);
+    let (mut first, mut second) = (a.behind(name)?, b.behind(name)?);
+    let all = [first.len(), second.len()];
+    let (of_first, of_second) = (a.unjudged(), b.unjudged());
+    second.retain(|id, _| first.contains_key(id) || !of_first.contains(id));
+    first.retain(|id, _| second.contains_key(id) || !of_second.contains(id));
     let both = first.keys().filter(|id| second.contains_key(*id)).count();
     if both != first.len() || both != second.len() {
         return Err(format!(
             "not measured on the same prompts: {both} are the same, of {} and {}",
-            first.len(),
-            second.len()
+            all[0], all[1]
         ));
     }
-    Ok((first, second))
+    match both {
+        0 => Err("no prompt has a readable verdict on both sides".into()),
+        _ => Ok((first, second)),
+    }
 }
 
 /// `seed` of a side, where it has one.

@@ -28,7 +28,7 @@ pub struct Attacks {
     /// The legend of all charts.
     pub series: Vec<Key>,
     pub numbers: Vec<Number>,
-    /// Numbers that say little, since more than a tenth of the answers behind them cannot be read: the worst, and how many more there are.
+    /// Numbers that say little, since more than a tenth of the answers behind them cannot be read or has no verdict: the worst, and how many more there are.
     pub doubtful: Vec<String>,
     /// All of them, with the largest share that cannot be read.
     #[serde(skip)]
@@ -167,8 +167,8 @@ impl Attacks {
                 });
                 if success.doubtful {
                     doubtful.push(what.as_str());
-                    let unreadable = success.beside.and_then(|b| b.unreadable);
-                    most = most.max(unreadable.unwrap_or_default());
+                    let share = success.beside.and_then(|b| b.most());
+                    most = most.max(share.unwrap_or_default());
                 }
                 self.numbers.push(Number {
                     evaluation: evaluation.clone(),

@@ -1,6 +1,7 @@
 //! The table of evaluations: a row a measure, a column a method, each value with its interval.
 
 use crate::beside;
+use crate::doubt;
 use crate::html::series::{Estimate, Method, estimate};
 use crate::html::study::Study;
 use crate::metrics;
@@ -90,7 +91,7 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
         let seeds = items
             .iter()
             .map(|i| study.items[*i].reading.metrics.as_slice());
-        beside::warning(&column.label, &beside::over_seeds(seeds))
+        doubt::warning(&column.label, &beside::over_seeds(seeds))
     });
     Evaluations {
         warnings: warned.collect(),

@@ -106,7 +106,7 @@ pub fn frontier(study: &Study, evaluations: &[Method], styles: &mut Styles) -> F
     out.bars = bars(out.points.iter().map(|p| p.defense.seeds));
     let doubtful = |p: &Point| p.defense.doubtful || p.compliance.doubtful;
     if out.points.iter().any(doubtful) {
-        out.bars += " A point marked (!) says little: more than a tenth of the answers behind it are unreadable.";
+        out.bars += " A point marked (!) says little: more than a tenth of the answers behind it are unreadable or have no verdict.";
     }
     out.lines = all.iter().any(|s: &Series| s.line);
     if !all.is_empty() {

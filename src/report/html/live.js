@@ -27,7 +27,7 @@
     const lines = [];
     for (const run of now.runs) {
       const ended = run.nodes.filter((node) => node.final).length;
-      const left = run.left_seconds ? (run.left_known ? ", about " : ", more than ") + words(run.left_seconds) + " left" : "";
+      const left = run.left_seconds ? (!run.left_known ? ", more than " : run.left_at_most ? ", up to " : ", about ") + words(run.left_seconds) + " left" : "";
       lines.push(line("Run " + run.run + ": " + ended + " of " + run.nodes.length + " nodes" + left, run.nodes.length ? ended / run.nodes.length : null));
       lines.push(...run.nodes.filter((node) => node.state === "running").map(shown));
     }

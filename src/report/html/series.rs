@@ -106,11 +106,11 @@ pub fn estimate(study: &Study, items: &[usize], name: &str) -> Option<Estimate> 
         .iter()
         .map(|i| study.items[*i].reading.metrics.as_slice());
     let beside = beside::of(name, &beside::over_seeds(seeds));
-    let unreadable = beside.and_then(|b| b.unreadable);
+    let most = beside.and_then(|b| b.most());
     Some(Estimate {
         beside,
         said: beside.and_then(|b| b.text()),
-        doubtful: unreadable.is_some_and(|x| x > MUCH),
+        doubtful: most.is_some_and(|x| x > MUCH),
         ..shown(mean(items.iter().map(|i| &study.items[*i].reading), name)?)
     })
 }

@@ -61,7 +61,7 @@ fn headline(answers: &[Answer]) -> String {
     let doubtful = match answers.iter().filter(|a| a.doubtful()).count() {
         0 => String::new(),
         n => format!(
-            " {} on answers of which more than a tenth are unreadable.",
+            " {} on answers of which more than a tenth are unreadable or have no verdict.",
             count(n as u64, "verdict rests", "verdicts rest")
         ),
     };

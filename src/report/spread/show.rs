@@ -227,6 +227,7 @@ pub fn csv(spread: &Spread) -> Result<String> {
         "share",
         "unreadable",
         "unfinished",
+        "unjudged",
     ])?;
     for row in &spread.rows {
         let axes: Vec<String> = row.axes.iter().map(|(a, v)| format!("{a}={v}")).collect();
@@ -252,6 +253,7 @@ pub fn csv(spread: &Spread) -> Result<String> {
                     &end(of.share),
                     &end(cell.beside.and_then(|b| b.unreadable)),
                     &end(cell.beside.and_then(|b| b.unfinished)),
+                    &end(cell.beside.and_then(|b| b.unjudged)),
                 ])?;
             }
         }

@@ -29,7 +29,7 @@ pub fn verdicts(answers: &[Answer]) -> Page {
     let mut page = Page::default();
     page.table(table(answers));
     if answers.iter().any(Answer::doubtful) {
-        page.item("(!): more than a tenth of the answers behind it are unreadable, so that it says little");
+        page.item("(!): more than a tenth of the answers behind it are unreadable or have no verdict, so that it says little");
     }
     for answer in answers {
         let about = format!("{}: {}", answer.recipe, answer.about);
@@ -317,7 +317,7 @@ pub fn summary(answers: &[Answer]) -> String {
     let doubtful = match answers.iter().filter(|a| a.doubtful()).count() {
         0 => String::new(),
         n => format!(
-            "; {} on answers of which more than a tenth are unreadable",
+            "; {} on answers of which more than a tenth are unreadable or have no verdict",
             count(n as u64, "verdict rests", "verdicts rest")
         ),
     };

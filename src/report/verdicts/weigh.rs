@@ -2,11 +2,10 @@
 
 use super::answer::{Answer, Part, Weighed};
 use super::decide::Verdict;
-use crate::beside::{MUCH, Sided};
+use crate::beside::{Behind, Sided};
 use crate::compare::contrast;
 use crate::compare::measures::{self, Compared, Evaluation};
 use crate::compare::numbers::{self, Numbers};
-use crate::metrics;
 use crate::pairing;
 use crate::side::Side;
 use anyhow::Result;
@@ -60,17 +59,20 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
     }
     for condition in &claim.conditions {
         match weigh(store, condition, &pairs)? {
-            Ok((weighed, evaluation, unreadable)) => {
+            Ok((weighed, evaluation, behind)) => {
                 let Evaluation {
                     notes,
                     shared,
                     numerics,
+                    unjudged,
                     ..
                 } = evaluation;
                 out.fixed |= notes.is_empty() && weighed.numbers.seeds < pairs.len();
                 out.notes.extend(notes);
+                let left_out = behind.iter().flatten().any(|b| b.unjudged > 0.0);
+                out.notes.extend(unjudged.filter(|_| left_out));
                 let recipes = [&other.recipe, &out.recipe];
-                let warnings = warnings(&weighed, recipes, unreadable);
+                let warnings = warnings(&weighed, recipes, behind);
                 out.doubts.extend(warnings.iter().cloned());
                 out.warnings.extend(warnings);
                 out.warnings.extend(shared);
@@ -134,9 +136,9 @@ pub(crate) fn paired<'a>(
     }
 }
 
-/// A condition with its numbers, what they were read from, and what cannot be read on the other side and the own one; or why it cannot be
-/// weighed.
-type Weighing = Result<(Weighed, Evaluation, [Option<f64>; 2]), String>;
+/// A condition with its numbers, what they were read from, and what is of no use of the answers on the other side and the own one; or why it
+/// cannot be weighed.
+type Weighing = Result<(Weighed, Evaluation, [Option<Behind>; 2]), String>;
 
 fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weighing> {
     let nodes = (c.against_node.as_str(), c.node.as_str());
@@ -178,10 +180,10 @@ fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weigh
         _ => None,
     };
     let worst = |side: usize| {
-        let each = found.iter().filter_map(|(m, _)| m.unreadable[side]);
-        each.max_by(f64::total_cmp)
+        let each = found.iter().filter_map(|(m, _)| m.behind[side]);
+        each.reduce(Behind::worst)
     };
-    let unreadable = [worst(0), worst(1)];
+    let behind = [worst(0), worst(1)];
     let kind = pairs.first().and_then(|(_, own)| own.kind(&c.node));
     let label_of = |metric: &String| kind.map_or(metric.clone(), |kind| kind.label(metric));
     let mut weighed = Weighed {
@@ -199,7 +201,7 @@ fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weigh
         verdict: Verdict::Inconclusive,
         numbers,
         beside: sided(|m| m.beside),
-        doubtful: unreadable.iter().flatten().any(|x| *x > MUCH),
+        doubtful: behind.iter().flatten().any(|b| b.much()),
         parts: vec![],
         correlation,
     };
@@ -208,22 +210,24 @@ fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weigh
             metric: m.metric,
             label: m.label,
             beside: m.beside,
-            doubtful: m.unreadable.iter().flatten().any(|x| *x > MUCH),
+            doubtful: m.behind.iter().flatten().any(|b| b.much()),
             numbers,
         });
         weighed.parts = parts.collect();
     }
     let decision = weighed.decision();
     (weighed.p_verdict, weighed.verdict) = (decision.p, decision.verdict(ALPHA));
-    Ok(Ok((weighed, evaluation, unreadable)))
+    Ok(Ok((weighed, evaluation, behind)))
 }
 
 /// What was compared of a metric, or why it was not.
 fn of_metric(e: &Evaluation, node: &str, metric: &str) -> Result<(Compared, Numbers), String> {
     let Some(found) = e.metrics.iter().find(|m| m.metric == metric) else {
         let near = did_you_mean(metric, e.known.iter().map(String::as_str));
-        let near = near.map_or(String::new(), |n| format!("; did you mean `{n}`?"));
-        return Err(format!("`{node}` measures no `{metric}`{near}"));
+        let near = near.map(|n| format!("; did you mean `{n}`?"));
+        let why = e.unjudged.as_ref().map(|why| format!(": {why}"));
+        let more = why.or(near).unwrap_or_default();
+        return Err(format!("`{node}` measures no `{metric}`{more}"));
     };
     match &found.numbers {
         Some(numbers) => Ok((found.clone(), numbers.clone())),
@@ -245,18 +249,17 @@ fn labels(c: &Condition, found: &[(Compared, Numbers)]) -> String {
     }
 }
 
-/// A line for every side of a condition of which too much cannot be read; the other side comes first, as its numbers do.
-fn warnings(c: &Weighed, recipes: [&String; 2], unreadable: [Option<f64>; 2]) -> Vec<String> {
+/// A line for every side of a condition of whose answers too much is of no use; the other side comes first, as its numbers do.
+fn warnings(c: &Weighed, recipes: [&String; 2], behind: [Option<Behind>; 2]) -> Vec<String> {
     let nodes = [&c.against_node, &c.node];
     let labels = [c.than_label.as_ref().unwrap_or(&c.label), &c.label];
-    let sides = nodes.into_iter().zip(labels).zip(recipes).zip(unreadable);
-    let doubted = sides.filter_map(|(((node, label), recipe), share)| {
-        let share = metrics::number("share", share.filter(|x| *x > MUCH)?);
+    let sides = nodes.into_iter().zip(labels).zip(recipes).zip(behind);
+    let doubted = sides.filter_map(|(((node, label), recipe), behind)| {
+        let told = behind.filter(|b| b.much())?;
+        let told = told.text(&format!("{label} of `{node}` of `{recipe}`"));
         // Of several metrics it is that of the worst.
         let up_to = if c.parts.is_empty() { "" } else { "up to " };
-        Some(format!(
-            "{up_to}{share} % of the answers behind {label} of `{node}` of `{recipe}` are unreadable: the verdict says little"
-        ))
+        Some(format!("{up_to}{told}: the verdict says little"))
     });
     doubted.collect()
 }

@@ -1,0 +1,254 @@
+//! What an evaluation's reader has to know before its numbers: that much of it cannot be read, or that the judge said nothing readable of
+//! much of it, so that its rates are of the rest, or that there are none. Knows metrics by name, not who measured them.
+
+use crate::beside::{Behind, MUCH, RATES, behind, find, percent, some, unfinished, unjudged};
+use crate::metrics::UNREADABLE;
+use base::rows::{Metric, PromptClass};
+use serde::{Serialize, Serializer};
+
+/// Data has its text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Doubt {
+    /// Whose answers, as in `` `rl-eval` ``.
+    what: String,
+    unreadable: Option<Unreadable>,
+    unjudged: Option<Unjudged>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Unreadable {
+    share: f64,
+    by_class: Vec<(&'static str, f64)>,
+    unfinished: Option<f64>,
+    /// The rates that say little.
+    rates: Vec<String>,
+}
+
+/// Without a verdict of the judge.
+#[derive(Clone, Debug, PartialEq)]
+struct Unjudged {
+    share: f64,
+    /// The rates that say little.
+    rates: Vec<String>,
+    /// Classes of prompts of which no rate is measured, as nothing of them has a verdict.
+    without: Vec<&'static str>,
+}
+
+impl Doubt {
+    pub fn of(what: &str, all: &[Metric]) -> Option<Doubt> {
+        let doubt = Doubt {
+            what: what.into(),
+            unreadable: Unreadable::of(all),
+            unjudged: Unjudged::of(all),
+        };
+        (doubt.unreadable.is_some() || doubt.unjudged.is_some()).then_some(doubt)
+    }
+
+    /// By itself.
+    pub fn text(&self) -> String {
+        let unreadable = self.unreadable.iter().map(|part| part.text(&self.what));
+        let unjudged = self.unjudged.iter().map(|part| part.text(&self.what));
+        let both: Vec<String> = unreadable.chain(unjudged).collect();
+        both.join("; ")
+    }
+}
+
+impl Unreadable {
+    fn of(all: &[Metric]) -> Option<Unreadable> {
+        let of_class = |c: PromptClass| {
+            let found = find(&format!("{UNREADABLE}/{}", c.word()), all)?;
+            Some((c.word(), found.value))
+        };
+        let by_class: Vec<(&str, f64)> =
+            PromptClass::ALL.into_iter().filter_map(of_class).collect();
+        let share = find(UNREADABLE, all)?.value;
+        let most = by_class.iter().map(|c| c.1).fold(share, f64::max);
+        (most > MUCH).then(|| Unreadable {
+            share,
+            by_class,
+            unfinished: some(unfinished(all)),
+            rates: doubtful(all, |behind| behind.unreadable),
+        })
+    }
+
+    fn text(&self, what: &str) -> String {
+        let classes = self.by_class.iter();
+        let classes: Vec<String> = classes
+            .map(|(c, x)| format!("{c} {}", percent(*x)))
+            .collect();
+        let classes = match classes.len() {
+            0 | 1 => String::new(),
+            _ => format!(" ({})", classes.join(", ")),
+        };
+        let little = little(&self.rates).map(|little| format!(": its {little}"));
+        let mut text = format!(
+            "{} of the answers of {what} are unreadable{classes}{}",
+            percent(self.share),
+            little.unwrap_or_default()
+        );
+        if let Some(share) = self.unfinished {
+            text += &format!("; {} did not finish within the limit", percent(share));
+        }
+        text
+    }
+
+    /// Among others of which the same is said.
+    fn short(&self, what: &str) -> String {
+        let unfinished = self
+            .unfinished
+            .map(|x| format!(" ({} unfinished)", percent(x)));
+        let unfinished = unfinished.unwrap_or_default();
+        // Where all together are readable enough it is a class that is not.
+        let classes = self
+            .by_class
+            .iter()
+            .filter(|(_, x)| self.share <= MUCH && *x > MUCH);
+        let classes: String = classes
+            .map(|(c, x)| format!(", {c} {}", percent(*x)))
+            .collect();
+        format!("{what} {}{classes}{unfinished}", percent(self.share))
+    }
+}
+
+impl Unjudged {
+    fn of(all: &[Metric]) -> Option<Unjudged> {
+        let share = some(unjudged(all))?;
+        let without = PromptClass::ALL.into_iter().filter(|class| {
+            let of_class = |rate: &str| find(&format!("{rate}/{}", class.word()), all).is_some();
+            let measured = match class {
+                PromptClass::Harmful => find("defense", all).is_some(),
+                _ => of_class("compliance") || of_class("safe"),
+            };
+            of_class(UNREADABLE) && !measured
+        });
+        let without: Vec<&str> = without.map(PromptClass::word).collect();
+        (share > MUCH || !without.is_empty()).then(|| Unjudged {
+            share,
+            rates: doubtful(all, |behind| behind.unjudged),
+            without,
+        })
+    }
+
+    fn text(&self, what: &str) -> String {
+        let said = "the judge said nothing readable of";
+        if self.share >= 1.0 {
+            return format!("{said} any of the answers of {what}: no rate is measured");
+        }
+        let share = percent(self.share);
+        let own = little(&self.rates).map(|little| format!("its {little}"));
+        let own: Vec<String> = own.into_iter().chain(self.unmeasured()).collect();
+        let own = match own.is_empty() {
+            true => String::new(),
+            false => format!(": {}", own.join("; ")),
+        };
+        format!("{said} {share} of the answers of {what}, which no rate counts{own}")
+    }
+
+    fn unmeasured(&self) -> Option<String> {
+        let classes = self.without.join(" and ");
+        (!classes.is_empty()).then(|| format!("no rate of {classes} prompts is measured"))
+    }
+}
+
+impl Serialize for Doubt {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text())
+    }
+}
+
+/// What is to be said of several evaluations, each thing once.
+pub fn warnings(doubts: impl IntoIterator<Item = Doubt>) -> Vec<String> {
+    let (mut unreadable, mut unjudged) = (vec![], vec![]);
+    for doubt in doubts {
+        let what = &doubt.what;
+        unreadable.extend(doubt.unreadable.map(|part| (what.clone(), part)));
+        unjudged.extend(doubt.unjudged.map(|part| (what.clone(), part)));
+    }
+    let of_unreadable = alike(unreadable, |part| part.rates.clone());
+    let of_unreadable = of_unreadable.iter().map(|group| match group.as_slice() {
+        [(what, one)] => one.text(what),
+        several => {
+            let little = little(&several[0].1.rates);
+            let each: Vec<String> = several.iter().map(|(w, part)| part.short(w)).collect();
+            format!(
+                "many answers of {} evaluations are unreadable{}: {}",
+                several.len(),
+                little.map_or(String::new(), |little| format!(", and their {little}")),
+                each.join(", ")
+            )
+        }
+    });
+    let of_unjudged = alike(unjudged, |part| (part.rates.clone(), part.without.clone()));
+    let of_unjudged = of_unjudged.iter().map(|group| match group.as_slice() {
+        [(what, one)] => one.text(what),
+        several => {
+            let first = &several[0].1;
+            let little = little(&first.rates).map(|little| format!("their {little}"));
+            let all: Vec<String> = little.into_iter().chain(first.unmeasured()).collect();
+            let all: String = all.iter().map(|text| format!(", and {text}")).collect();
+            let each = several.iter();
+            let each: Vec<String> = each
+                .map(|(what, part)| format!("{what} {}", percent(part.share)))
+                .collect();
+            format!(
+                "the judge said nothing readable of many answers of {} evaluations, which no rate counts{all}: {}",
+                several.len(),
+                each.join(", ")
+            )
+        }
+    });
+    of_unreadable.chain(of_unjudged).collect()
+}
+
+/// In groups that have the same in common, in the order of the first of each.
+fn alike<T, K: PartialEq>(
+    all: Vec<(String, T)>,
+    common: impl Fn(&T) -> K,
+) -> Vec<Vec<(String, T)>> {
+    let mut groups: Vec<Vec<(String, T)>> = vec![];
+    for one in all {
+        let key = common(&one.1);
+        match groups.iter_mut().find(|group| common(&group[0].1) == key) {
+            Some(group) => group.push(one),
+            None => groups.push(vec![one]),
+        }
+    }
+    groups
+}
+
+/// `defense success and compliance say little`.
+fn little(rates: &[String]) -> Option<String> {
+    match rates {
+        [] => None,
+        [one] => Some(format!("{one} says little")),
+        [before @ .., last] => Some(format!("{} and {last} say little", before.join(", "))),
+    }
+}
+
+/// What is to be said of one.
+pub fn warning(what: &str, all: &[Metric]) -> Option<String> {
+    Doubt::of(what, all).map(|doubt| doubt.text())
+}
+
+/// The rates of which too much is of no use, as people call them; where that is so of some of a rate's classes only, of these.
+fn doubtful(all: &[Metric], share: fn(&Behind) -> f64) -> Vec<String> {
+    let mut found = vec![];
+    for (rate, called) in RATES {
+        let much = |m: &&Metric| behind(&m.name, all).is_some_and(|b| share(&b) > MUCH);
+        let whole = find(rate, all);
+        let of = |c: PromptClass| Some((c, find(&format!("{rate}/{}", c.word()), all)?));
+        let classes: Vec<(PromptClass, &Metric)> =
+            PromptClass::ALL.into_iter().filter_map(of).collect();
+        let doubted: Vec<PromptClass> = (classes.iter().filter(|(_, m)| much(m)))
+            .map(|(class, _)| *class)
+            .collect();
+        let every = !doubted.is_empty() && doubted.len() == classes.len();
+        if whole.as_ref().map_or(every, much) {
+            found.push(called.to_string());
+        } else {
+            let on = |c: PromptClass| format!("{called} on {} prompts", c.word());
+            found.extend(doubted.into_iter().map(on));
+        }
+    }
+    found
+}
