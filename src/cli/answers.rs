@@ -91,7 +91,7 @@ fn sharing<'a>(store: &'a Store, on: Option<&str>, gives: bool) -> Result<Sharin
     let id = &blake3_of(bucket.name());
     Ok(Sharing {
         store,
-        trust: remote::trust(&meant, gives)?,
+        trust: remote::trust(&meant, &bucket, gives)?,
         memo: store.root().join(format!("memo/remote/{id}.calls")),
         bucket,
     })

@@ -30,6 +30,8 @@ pub struct Closing<'a> {
     pub hint: Hint<'a>,
     /// The nodes that were named.
     pub only: &'a [String],
+    /// The profile that it was sent to.
+    pub on: Option<&'a str>,
     pub wall: f64,
     pub threads: usize,
 }
@@ -247,8 +249,9 @@ impl Closing<'_> {
             .any(|n| n.state == State::Interrupted)
         {
             let only = self.only.iter().flat_map(|node| ["--only", node]);
-            let only: Vec<&str> = only.collect();
-            return vec![(self.hint.command("run", &only), "goes on where it stopped")];
+            let on = self.on.iter().flat_map(|profile| ["--on", profile]);
+            let same: Vec<&str> = only.chain(on).collect();
+            return vec![(self.hint.command("run", &same), "goes on where it stopped")];
         }
         let failed = |n: &&NodeEnd| matches!(n.state, State::Failed { .. });
         if let Some(failed) = self.ended.nodes.iter().find(failed) {

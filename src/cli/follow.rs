@@ -6,7 +6,7 @@ use super::past;
 use super::serve::{Answer, Content};
 use super::{store, study};
 use engine::events::event::State;
-use engine::events::journal;
+use engine::events::{journal, life};
 use engine::store::Store;
 use engine::system::clock;
 use recipe::study::Study;
@@ -151,7 +151,7 @@ impl<'a> Following<'a> {
         let now = clock::now_ms();
         let ids = journal::runs(&store)?;
         let newest = ids.iter().rev().take(RECENT);
-        let alive = newest.filter(|id| journal::alive(&store, id));
+        let alive = newest.filter(|id| life::alive(&store, id));
         // One whose files are damaged is no reason to say nothing of the others.
         let runs = alive.filter_map(|id| past::look(&store, id).ok());
         Ok(runs.map(|run| data(&run, now)).collect())
@@ -239,8 +239,9 @@ fn data(run: &past::Kept, now: u64) -> Value {
     });
     json!({
         "run": run.id,
-        "left_seconds": left.map(|l| l.0),
-        "left_known": left.map(|l| l.1),
+        "left_seconds": left.map(|l| l.seconds),
+        "left_known": left.map(|l| l.known),
+        "left_at_most": left.map(|l| l.at_most),
         "nodes": nodes.collect::<Vec<_>>(),
     })
 }

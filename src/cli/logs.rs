@@ -9,9 +9,11 @@ use base::hash::Key;
 use base::text::{did_you_mean, duration};
 use engine::events::event::{Event, State};
 use engine::events::journal::{self, Stamped};
+use engine::events::life;
 use engine::kind::attempt::Attempt;
 use engine::store::Store;
 use engine::system::clock;
+use report::view::NodeView;
 use report::wrap::wrap;
 use serde_json::json;
 use std::fs::File;
@@ -90,6 +92,7 @@ fn silent(run: &Kept, node: &str) -> String {
         (Some(State::Done { .. }), Some(ran)) => format!("it is done, in {ran}"),
         (Some(State::Hit { .. }), _) => "its artifact was there already".into(),
         (Some(State::Skipped { because }), _) => format!("it was skipped, as `{because}` failed"),
+        _ if seen.is_some_and(NodeView::never_began) => "it did not begin".into(),
         (Some(State::Interrupted), _) => "it was interrupted".into(),
         (Some(State::Running { .. }), Some(ran)) if run.alive => {
             let quiet = seen.and_then(|n| n.still(now));
@@ -202,7 +205,7 @@ impl<'a> Source<'a> {
 
     /// Nothing more will come than what is there already.
     fn over(&self) -> bool {
-        self.ended || !journal::alive(self.store, &self.run)
+        self.ended || !life::alive(self.store, &self.run)
     }
 
     /// What is new.

@@ -2,12 +2,15 @@
 
 use super::environment::variable;
 use super::output::{Error, in_room};
+use ::remote::settings::Table as Remote;
 use anyhow::Context;
+use base::bounded;
 use base::text::listed;
 use engine::run::executor::Executor;
 use engine::run::executor::away::Away;
-use engine::run::profile::{Locks, Profile};
+use engine::run::profile::{Locks, MOST, Profile};
 use engine::run::scheduler::open;
+use engine::run::secrets;
 use engine::store::Store;
 use engine::system::files::names;
 use std::path::{Path, PathBuf};
@@ -76,11 +79,31 @@ pub fn file(named: &str) -> Result<PathBuf, Error> {
 
 /// The profile of this name, or in this file.
 pub fn profile(named: &str) -> Result<Profile, Error> {
-    let path = file(named)?;
-    Profile::read(&path).map_err(|error| {
-        let told = in_room(&format!("{error:#}"));
-        Error::Usage(told.trim_end().to_string())
-    })
+    Ok(read(&file(named)?)?.0)
+}
+
+/// A profile and the remote that it names; all that is wrong with both at once.
+pub fn read(path: &Path) -> Result<(Profile, Option<Remote>), Error> {
+    let profile = Profile::read(path).map_err(|error| match Error::from(error) {
+        // Somebody named a file that is none.
+        Error::World(error) => {
+            let told = in_room(&format!("{error:#}"));
+            Error::Usage(told.trim_end().to_string())
+        }
+        error => error,
+    });
+    let text = || bounded::read_text(path, MOST).unwrap_or_default();
+    let remote = || Remote::read(&path.display().to_string(), &text(), false);
+    match profile {
+        Ok(profile) => Ok((profile, remote()?)),
+        Err(Error::Author(mut diags)) => {
+            if let Err(more) = remote() {
+                diags.extend(more);
+            }
+            Err(Error::Author(diags.finish()))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The store as machines share it that the profile sends nodes to.
@@ -93,8 +116,17 @@ pub fn shared(store: Store, profile: &Profile) -> Result<Store, Error> {
     Ok(store)
 }
 
+/// Of its file of secrets, what is to be seen from here.
+pub fn check_secrets(profile: &Profile) -> Result<(), Error> {
+    if let Some(file) = &profile.secrets_file {
+        secrets::check_file(file).with_context(|| format!("profile `{}`", profile.name))?;
+    }
+    Ok(())
+}
+
 /// `root`: of the store that is shared.
 pub fn executor(profile: Profile, root: &Path) -> Result<Arc<dyn Executor>, Error> {
+    check_secrets(&profile)?;
     let there = profile.store.clone().unwrap_or_else(|| root.to_path_buf());
     let scheduler = open::open(&profile, &there)?;
     // Jobs that nobody can be asked for would be waited for in silence.

@@ -9,9 +9,11 @@ use base::diag::Diags;
 use base::hash::Key;
 use engine::events::event::{End, Event, State};
 use engine::events::journal::{self, Run, RunInfo};
+use engine::events::life;
 use engine::graph::union::{Part, union};
 use engine::store::{Lookup, Store};
 use recipe::{self, Loaded, Overrides, place};
+use report::remaining::Left;
 use report::side::Side;
 use report::view::RunView;
 use std::collections::BTreeMap;
@@ -68,7 +70,7 @@ pub struct Kept {
 
 pub fn look(store: &Store, id: &str) -> anyhow::Result<Kept> {
     // Asked first: a run that ends in between has written its end by the time that is read.
-    let alive = journal::alive(store, id);
+    let alive = life::alive(store, id);
     let (events, unreadable) = journal::events(store, id)?;
     Ok(Kept {
         id: id.to_string(),
@@ -104,8 +106,8 @@ impl Kept {
         }
     }
 
-    /// Seconds left, and whether that is all; nothing of what does not run.
-    pub fn left(&self, now: u64) -> Option<(f64, bool)> {
+    /// What is left; nothing of what does not run.
+    pub fn left(&self, now: u64) -> Option<Left> {
         (self.alive && self.view.ended.is_none()).then(|| self.view.left(now))
     }
 

@@ -136,7 +136,7 @@ pub fn run(args: &Plan) -> Outcome {
         seconds += estimate.seconds;
         paid += estimate.dollars;
         let expected = match estimate.is_known() && !hit {
-            true => words::cost(estimate.seconds, estimate.dollars),
+            true => up_to(estimate.is_at_most(), estimate.seconds, estimate.dollars),
             false => String::new(),
         };
         let verdict = words::verdict(decision.verdict.word(), fraction);
@@ -179,7 +179,9 @@ pub fn run(args: &Plan) -> Outcome {
     } else {
         "to run"
     };
-    let cost = words::cost(seconds, paid);
+    // What formulas say is above what it takes, some ten times for short answers of a small model.
+    let bound = plan.nodes.iter().any(|p| p.estimate.is_at_most());
+    let cost = up_to(bound, seconds, paid);
     let rest = match (left, unknown) {
         (0, _) => "nothing to run".to_string(),
         (_, 0) => format!("{left} {run}, expected {cost}"),
@@ -197,6 +199,15 @@ pub fn run(args: &Plan) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// `12 m, $3.20`; `up to 12 m, $3.20` of a time that is an upper bound.
+fn up_to(bound: bool, seconds: f64, dollars: f64) -> String {
+    let cost = words::cost(seconds, dollars);
+    match bound {
+        true => format!("up to {cost}"),
+        false => cost,
+    }
 }
 
 /// What the records say to the claims so far, of claims that they can answer.

@@ -1,9 +1,8 @@
 //! `pipe profiles`: where nodes may be executed that do not run on this machine.
 
-use super::output::{Error, Outcome, print, print_json, print_lines, room, shown};
-use super::{on, remote};
+use super::on;
+use super::output::{Error, Outcome, print, print_json, print_lines, room};
 use ::remote::settings::{Table as Remote, Url};
-use anyhow::anyhow;
 use base::text::duration;
 use engine::run::profile::Profile;
 use engine::run::scheduler::open;
@@ -38,13 +37,15 @@ pub fn run(args: &Profiles) -> Outcome {
 
 fn list(as_json: bool) -> Outcome {
     let all = on::all().into_iter();
-    let all: Vec<_> = all.map(|(name, path)| (name, whole(&path), path)).collect();
+    let all: Vec<_> = all
+        .map(|(name, path)| (name, on::read(&path), path))
+        .collect();
     if as_json {
         let each = all.iter().map(|(name, profile, path)| {
             json!({
                 "profile": name, "file": path, "executor": profile.as_ref().ok().map(|p| p.0.executor.word()),
                 "remote": profile.as_ref().ok().and_then(|p| shared(p.1.as_ref())),
-                "problem": profile.as_ref().err().map(|e| format!("{e:#}")),
+                "problem": profile.as_ref().err().map(problem),
             })
         });
         print_json(&json!({ "profiles": each.collect::<Vec<_>>() }));
@@ -66,7 +67,7 @@ fn list(as_json: bool) -> Outcome {
         left("remote"),
     ]);
     let mut wrong = String::new();
-    for (name, profile, path) in &all {
+    for (name, profile, _) in &all {
         let cells = match profile {
             Ok((profile, remote)) => [
                 profile.executor.word().to_string(),
@@ -76,8 +77,7 @@ fn list(as_json: bool) -> Outcome {
                 shared(remote.as_ref()).unwrap_or_default(),
             ],
             Err(error) => {
-                let told = error.root_cause().to_string();
-                wrong += &format!("\n{}:\n  {told}\n", shown(path));
+                wrong += &format!("\n{}\n", problem(error).trim_end());
                 let nowhere = "nothing: its file is wrong";
                 ["?", nowhere, "", "", ""].map(String::from)
             }
@@ -90,14 +90,13 @@ fn list(as_json: bool) -> Outcome {
     Ok(())
 }
 
-/// All of it, or what is wrong.
-fn whole(path: &Path) -> anyhow::Result<(Profile, Option<Remote>)> {
-    let profile = Profile::read(path)?;
-    match remote::of_file(path, false) {
-        Ok(remote) => Ok((profile, remote)),
-        Err(Error::Author(diags)) => Err(diags.into()),
-        Err(Error::World(error)) => Err(error),
-        Err(_) => Err(anyhow!("its `[remote]` cannot be read")),
+/// What is wrong with one.
+fn problem(error: &Error) -> String {
+    match error {
+        Error::Author(diags) => diags.render(false),
+        Error::Usage(told) => told.clone(),
+        Error::World(error) => format!("{error:#}"),
+        Error::Failure(_) | Error::Told(_) => "it cannot be read".into(),
     }
 }
 
@@ -133,7 +132,7 @@ fn places(profile: &Profile) -> String {
 
 fn check(named: &str, as_json: bool) -> Outcome {
     let profile = on::profile(named)?;
-    remote::of_file(&on::file(named)?, false)?;
+    on::check_secrets(&profile)?;
     let there = profile.store.clone();
     let scheduler = open::open(&profile, there.as_deref().unwrap_or(Path::new(".")))?;
     let lines = scheduler.check();

@@ -10,10 +10,10 @@ use base::hash::Key;
 use base::text::{bytes, count};
 use base::threads;
 use engine::kind::Type;
-use engine::plan;
 use engine::plan::verdict::Verdict;
+use engine::plan::{self, Asking};
+use engine::store::Store;
 use engine::store::record::Record;
-use engine::store::{Lookup, Store};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::sync::{Mutex, PoisonError};
@@ -67,20 +67,7 @@ pub fn run(args: &Pull) -> Outcome {
     }
     store.prepare()?;
     let wanted = study::wanted(&study, &args.only, &[])?;
-    let mut plan = plan::plan(&store, &study.graph, &wanted)?;
-    // What the index does not have yet is asked for by its key; whose key hangs on it is known then.
-    loop {
-        let open = plan.nodes.iter().map(|planned| &planned.decision);
-        let open = open.filter(|d| !matches!(d.verdict, Verdict::Hit(_)));
-        let mut found = false;
-        for key in open.filter_map(|d| d.key.as_ref()) {
-            found |= matches!(store.ask_remote(key), Ok(Lookup::Evicted(_)));
-        }
-        if !found {
-            break;
-        }
-        plan = plan::plan(&store, &study.graph, &wanted)?;
-    }
+    let plan = plan::plan_asking(&store, &study.graph, &wanted, Asking::All)?;
     let remarks = plan.remarks.iter();
     let remarks = remarks.map(|(id, remark)| format!("`{}`: {remark}", study.graph.node(*id).name));
     let mut refused: Vec<String> = remarks.collect();

@@ -13,7 +13,7 @@ use clap::ValueHint;
 use engine::plan;
 use engine::plan::verdict::Verdict;
 use engine::store::record::Record;
-use engine::store::remote::Published;
+use engine::store::remote::{Published, Reconciled};
 use engine::store::{Lookup, Store};
 use engine::system::files::Blob;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -29,7 +29,8 @@ const AT_ONCE: usize = 32;
 ///
 /// A run does this by itself with what it makes; `push` sends what was made before there was a remote, or could not be sent. Bytes
 /// go first, the record last, so that nobody sees half an artifact. What the remote has stays as it is; bytes that it lost, or that
-/// somebody removed there, come back.
+/// somebody removed there, come back, as do records, and whatever has another size than it should. Without recipes its index is looked
+/// through as well: what lies there and is not in it goes into it, whoever made it.
 ///
 /// Example: pipe push recipes/tars.toml
 #[derive(clap::Args)]
@@ -47,8 +48,11 @@ pub struct Push {
     /// The remote of this profile, a name of `pipe profiles` or a file, rather than of the store's settings
     #[arg(long, value_name = "PROFILE")]
     on: Option<String>,
+    /// Read what lies there as well, records and bytes, and put right what is not what its name says
+    #[arg(long)]
+    verify: bool,
     /// The answers of services that the remote lacks, and nothing else. They hold prompts: who may read the remote may read them
-    #[arg(long, conflicts_with_all = ["recipes", "only"])]
+    #[arg(long, conflicts_with_all = ["recipes", "only", "verify"])]
     calls: bool,
     /// Print the result as JSON
     #[arg(long)]
@@ -59,6 +63,7 @@ pub struct Push {
 #[derive(Default)]
 struct Pushed {
     new: usize,
+    new_keys: BTreeSet<Key>,
     there: usize,
     /// Of those, whose bytes the remote lacked.
     restored: usize,
@@ -94,7 +99,11 @@ pub fn run(args: &Push) -> Outcome {
         return Err(Error::World(anyhow!(why)));
     }
     let (mut records, evicted) = records(args, &store)?;
-    let lacking = lacking(&store, &records)?;
+    let found = match args.recipes.is_empty() || args.verify {
+        true => store.reconcile(args.verify)?,
+        false => Reconciled::default(),
+    };
+    let lacking = lacking(&store, &records, args.verify)?;
     // What came from there is there, but for bytes that it lost.
     records.retain(|record| store.found(&record.key).is_none() || lacks(record, &lacking));
     let total = records.len();
@@ -103,11 +112,14 @@ pub fn run(args: &Push) -> Outcome {
     let sent = remote.map_or(0, |remote| remote.moved());
     let settled = remote.map_or(Ok(()), |remote| remote.settle());
     let closed = store.remote_remark();
+    let wrong: Vec<String> = wrong(&found, &pushed)
+        .map(|(key, why)| format!("record {}: {why}", key.short()))
+        .collect();
     if args.json {
         print_json(&json!({
             "ok": pushed.failed.is_empty() && settled.is_ok() && closed.is_none(),
             "pushed": pushed.new, "there": pushed.there, "restored": pushed.restored, "evicted": evicted, "failed": pushed.failed,
-            "differing": pushed.differing, "bytes": sent,
+            "differing": pushed.differing, "bytes": sent, "indexed": found.indexed, "wrong": wrong,
         }));
     } else {
         let mut out = format!(
@@ -119,6 +131,10 @@ pub fn run(args: &Push) -> Outcome {
         if pushed.restored > 0 {
             let of = count(pushed.restored as u64, "record", "records");
             out += &format!("the bytes of {of} that it lacked are back\n");
+        }
+        if found.indexed > 0 {
+            let of = count(found.indexed as u64, "record", "records");
+            out += &format!("its index lacked {of}, and has them now\n");
         }
         if evicted > 0 {
             let were = count(evicted as u64, "record was", "records were");
@@ -135,6 +151,11 @@ pub fn run(args: &Push) -> Outcome {
             out += &format!("the remote has other bytes of `{node}`: {why}\n");
         }
         print_lines(&out);
+    }
+    for line in &wrong {
+        complain(&format!(
+            "warning: {line}; whoever made it puts it right by `pipe push`, and so does the next run\n"
+        ));
     }
     for line in pushed.failed.iter().chain(&closed) {
         complain(&format!("error: {line}\n"));
@@ -182,17 +203,41 @@ fn records(args: &Push, store: &Store) -> Result<(Vec<Record>, usize), Error> {
     Ok((found, evicted))
 }
 
-/// Blobs of their outputs that the remote does not have.
-fn lacking(store: &Store, records: &[Record]) -> Result<BTreeSet<Digest>, Error> {
-    let outputs = records.iter().flat_map(|record| record.outputs.values());
-    let blobs: Vec<&Blob> = outputs.flat_map(|artifact| &artifact.files).collect();
-    let lacking = store.remote().map(|remote| remote.lacking(&blobs));
-    Ok(lacking.transpose()?.unwrap_or_default())
+/// What lies under a record's name, is none, and was not replaced.
+fn wrong<'a>(
+    found: &'a Reconciled,
+    pushed: &'a Pushed,
+) -> impl Iterator<Item = (&'a Key, &'a String)> {
+    let wrong = found.wrong.iter();
+    wrong.filter(|(key, _)| !pushed.new_keys.contains(*key))
+}
+
+/// Blobs of theirs that are here, and that the remote does not have. `whole`: or whose bytes there are others, which is read.
+fn lacking(store: &Store, records: &[Record], whole: bool) -> Result<BTreeSet<Digest>, Error> {
+    let files = records.iter().flat_map(files);
+    let mut blobs: Vec<&Blob> = files.filter(|blob| store.objects().has(blob)).collect();
+    blobs.sort_by(|a, b| a.digest.cmp(&b.digest));
+    blobs.dedup_by(|a, b| a.digest == b.digest);
+    let Some(remote) = store.remote() else {
+        return Ok(BTreeSet::new());
+    };
+    let mut lacking = remote.lacking(&blobs)?;
+    if whole {
+        blobs.retain(|blob| !lacking.contains(&blob.digest));
+        if store.doubt_remote(&blobs)? > 0 {
+            lacking.extend(remote.lacking(&blobs)?);
+        }
+    }
+    Ok(lacking)
+}
+
+fn files(record: &Record) -> impl Iterator<Item = &Blob> {
+    let outputs = record.outputs.values().flat_map(|artifact| &artifact.files);
+    outputs.chain(&record.logs)
 }
 
 fn lacks(record: &Record, lacking: &BTreeSet<Digest>) -> bool {
-    let mut files = record.outputs.values().flat_map(|artifact| &artifact.files);
-    files.any(|blob| lacking.contains(&blob.digest))
+    files(record).any(|blob| lacking.contains(&blob.digest))
 }
 
 /// Several at once; the oldest first, so that who runs beside finds inputs before what was made of them.
@@ -210,7 +255,10 @@ fn push(store: &Store, mut records: Vec<Record>, lacking: &BTreeSet<Digest>) -> 
             let name = record.provenance.node.clone();
             let mut pushed = pushed.lock().unwrap_or_else(PoisonError::into_inner);
             match published {
-                Ok(Some(Published::New)) => pushed.new += 1,
+                Ok(Some(Published::New)) => {
+                    pushed.new += 1;
+                    pushed.new_keys.insert(record.key);
+                }
                 Ok(Some(Published::Other(there))) => {
                     let there = Record::from_text(&there.text).ok();
                     match there.as_ref().is_some_and(|there| same(&record, there)) {

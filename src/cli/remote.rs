@@ -118,7 +118,7 @@ pub fn attach(store: Store, how: Use) -> Result<Store, Error> {
     // Nobody would take what nobody signed.
     if how.gives && bucket.takes() && !keyring.signs() {
         if how.patient {
-            return Err(no_key(&meant));
+            return Err(no_key(&meant, &bucket));
         }
         bucket = bucket.read_only();
         bucket.say(NO_KEY);
@@ -144,18 +144,23 @@ pub fn needed(store: &Store, on: Option<&str>) -> Result<Meant, Error> {
 }
 
 /// Whose records are believed; and who signs, for one who gives.
-pub fn trust(meant: &Meant, gives: bool) -> Result<Arc<dyn Trust>, Error> {
+pub fn trust(meant: &Meant, bucket: &Bucket, gives: bool) -> Result<Arc<dyn Trust>, Error> {
     let keyring: Keyring = keyring::keyring(&meant.table.trust)?;
     match gives && !keyring.signs() {
-        true => Err(no_key(meant)),
+        true => Err(no_key(meant, bucket)),
         false => Ok(Arc::new(keyring)),
     }
 }
 
 const NO_KEY: &str = "you have no key, so nothing is given to it; `pipe keys new` makes one";
 
-fn no_key(meant: &Meant) -> Error {
-    Error::World(anyhow!("the remote {}: {NO_KEY}", meant.address.text()))
+/// A remote that is not there comes first: a key alone would not help.
+fn no_key(meant: &Meant, bucket: &Bucket) -> Error {
+    let name = meant.address.text();
+    Error::World(match bucket.ready() {
+        Ok(()) => anyhow!("the remote {name}: {NO_KEY}"),
+        Err(why) => anyhow!("{why:#}; and {NO_KEY}"),
+    })
 }
 
 /// Tells what went wrong with the remote since it was last told. For who reads: a run has a journal.

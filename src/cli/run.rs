@@ -16,12 +16,14 @@ use engine::plan::{PlannedNode, Wanted};
 use engine::run::executor::away::pace::KILLED;
 use engine::run::{self, Limit, Orphans, Outcome as Ended, Settings, Stop};
 use engine::store::Store;
+use engine::system::silence::{self, Heard};
 use recipe::study::Study;
 use report::progress::{Progress, View};
 use report::summary::{self, Item};
 use serde_json::json;
 use std::io::IsTerminal;
 use std::mem::ManuallyDrop;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -195,6 +197,7 @@ pub fn run(args: &Run) -> Outcome {
             items: &items,
             hint: args.hint(),
             only: &args.only,
+            on: args.on.as_deref(),
             wall,
             threads: settings.capacity.threads,
         };
@@ -264,6 +267,7 @@ pub(super) fn execute(
     let there = settings.executor.elsewhere();
     let grace = there.map(|there| there.profile().grace());
     announce_stop(settings.stop.clone(), over.clone(), grace, progress.voice());
+    announce_silence(store.root(), over.clone(), progress.voice());
     let ended = run::run(store, &study.graph, wanted, settings, &mut |event| {
         if let Event::RunStarted { nodes, .. } = event {
             let kept = args.as_run.as_ref();
@@ -397,6 +401,29 @@ fn announce_stop(
             Some(_) => format!(
                 "killing: the scheduler is asked to cancel all jobs, and has {} to confirm it; what they had saved is kept",
                 duration(KILLED.as_secs_f64())
+            ),
+        });
+    });
+}
+
+/// A store that does not answer for so long is said to: the run itself is stuck in it then.
+const SILENCE: Duration = Duration::from_secs(10);
+
+fn announce_silence(store: &Path, over: Arc<AtomicBool>, say: impl Fn(&str) + Send + 'static) {
+    let (root, named) = (store.to_path_buf(), store.display().to_string());
+    let ask = move || {
+        let _ = silence::free(&root); // That it answers is all that is asked.
+    };
+    // Without it the run waits all the same.
+    let _ = silence::tell(SILENCE, over, ask, move |heard| {
+        say(&match heard {
+            Heard::Nothing(silent) => format!(
+                "! the store has not answered for {}, and the run waits for it: {named}",
+                duration(silent.as_secs_f64())
+            ),
+            Heard::Again(took) => format!(
+                "! the store answers again, after {}; the run goes on",
+                duration(took.as_secs_f64())
             ),
         });
     });

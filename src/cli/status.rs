@@ -7,7 +7,7 @@ use super::past::{self, Kept};
 use super::store;
 use base::text::{count, duration};
 use engine::events::event::State;
-use engine::events::journal;
+use engine::events::{journal, life};
 use engine::kind::attempt::Attempt;
 use engine::store::Store;
 use engine::system::clock;
@@ -52,7 +52,7 @@ pub fn run(args: &Status) -> Outcome {
     let ids = journal::runs(&store)?;
     let (mut ended, mut shown) = (0, vec![]);
     for id in ids.iter().rev() {
-        let alive = journal::alive(&store, id);
+        let alive = life::alive(&store, id);
         ended += usize::from(!alive);
         // One whose files are damaged is no reason to say nothing of the others.
         if (alive || ended <= RECENT)
@@ -203,6 +203,7 @@ fn told_state(store: &Store, run: &Kept, node: &NodeView) -> &'static str {
 
 fn state(run: &Kept, node: &NodeView) -> &'static str {
     match &node.state {
+        _ if node.never_began() => "not begun",
         state if run.alive || state.is_final() => word(state),
         State::Running { .. } => "cut off",
         _ => "not begun",
@@ -223,14 +224,12 @@ fn word(state: &State) -> &'static str {
     }
 }
 
-/// `12 m`, `more than 12 m` where some node's share is unknown, nothing of what has ended.
+/// `about 12 m`, `more than 12 m` where some node's share is unknown, nothing of what has ended.
 fn remaining(run: &Kept, now: u64) -> String {
-    match run.left(now) {
-        None => String::new(),
-        Some((seconds, true)) => format!("about {}", duration(seconds)),
-        Some((seconds, false)) if seconds > 0.0 => format!("more than {}", duration(seconds)),
-        Some(_) => "unknown".into(),
-    }
+    let left = run.left(now);
+    left.map_or(String::new(), |left| {
+        left.told().unwrap_or_else(|| "unknown".into())
+    })
 }
 
 fn age(run: &Kept, now: u64) -> String {
@@ -268,8 +267,9 @@ fn data(run: &Kept, now: u64) -> Value {
         "pid": run.info.engine.as_ref().map(|e| e.pid),
         "host": run.info.engine.as_ref().map(|e| &e.host),
         "started_ms": run.info.started_ms,
-        "left_seconds": left.map(|l| l.0),
-        "left_known": left.map(|l| l.1),
+        "left_seconds": left.map(|l| l.seconds),
+        "left_known": left.map(|l| l.known),
+        "left_at_most": left.map(|l| l.at_most),
         "unreadable_lines": run.unreadable,
         "nodes": nodes.collect::<Vec<_>>(),
     })

@@ -2,15 +2,16 @@
 
 use super::args::StoreArgs;
 use super::complete;
-use super::output::{Error, Outcome, print_json, print_lines};
+use super::output::{Outcome, print_json, print_lines};
 use super::{past, store};
-use engine::events::journal;
+use engine::events::{journal, life};
 use rustix::process::Signal;
 use serde_json::json;
 
 /// Ask a run to stop, as Ctrl-C does: its nodes save their state. Once more, and they are killed.
 ///
-/// Only on the machine where it runs. The same `pipe run` later goes on where it stopped.
+/// A run of another machine is asked by a file in its folder, and hears of it within seconds. The same `pipe run` later goes on
+/// where it stopped.
 ///
 /// Example: pipe stop last
 #[derive(clap::Args)]
@@ -28,21 +29,24 @@ pub struct Stop {
 pub fn run(args: &Stop) -> Outcome {
     let store = store::existing(&args.store)?;
     let id = past::one(&store, &args.run)?;
-    let alive = journal::alive(&store, &id);
-    let engine = journal::info(&store, &id)?.engine;
-    if let Some(engine) = engine.as_ref().filter(|e| alive && !e.is_of_here()) {
-        return Err(Error::Usage(format!(
-            "run `{id}` is process {} of another machine, {}",
-            engine.pid, engine.host
-        )));
-    }
-    // Its number may be another's by now: whom the signal reaches is decided by the start time as well.
-    let asked = alive && engine.is_some_and(|engine| engine.signal(Signal::TERM));
+    let alive = life::alive(&store, &id);
+    let engine = journal::info(&store, &id)?.engine.filter(|_| alive);
+    let there = engine.as_ref().filter(|engine| !engine.is_of_here());
+    let asked = match (&engine, there) {
+        (_, Some(_)) => {
+            life::ask_to_stop(&store, &id)?;
+            true
+        }
+        // Its number may be another's by now: whom the signal reaches is decided by the start time as well.
+        (Some(engine), None) => engine.signal(Signal::TERM),
+        (None, None) => false,
+    };
+    let on = there.map_or(String::new(), |engine| format!(" on {}", engine.host));
     if args.json {
         print_json(&json!({ "run": id, "was_running": alive, "asked": asked }));
     } else if asked {
         print_lines(&format!(
-            "asked run {id} to stop; the nodes at work save their state; once more kills them\n"
+            "asked run {id}{on} to stop; the nodes at work save their state; once more kills them\n"
         ));
     } else {
         print_lines(&format!("run {id} does not run\n"));

@@ -16,7 +16,7 @@ use services::journal::Verified;
 /// every time. What is bad is moved to quarantine and named with the nodes it touches; the next run that needs it makes it again.
 /// Lines of the journal of calls are only named: an answer whose line is damaged is asked for again.
 ///
-/// Exit status: 0 all is well, 1 something was bad.
+/// Exit status: 0 nothing is bad of what was looked at, 1 something is.
 ///
 /// Example: pipe verify --all
 #[derive(clap::Args)]
@@ -111,9 +111,13 @@ fn text(checked: &Checked, calls: &Verified) -> String {
         count(checked.runs, "run", "runs"),
         count(checked.pins, "pin", "pins")
     );
-    let end = match checked.bad.len() as u64 {
-        0 => "all is well".to_string(),
-        n => format!("{} bad", count(n, "thing is", "things are")),
+    let end = match (checked.bad.len() as u64, checked.blobs - checked.hashed) {
+        (0, 0) => "all is well".to_string(),
+        (0, unread) => format!(
+            "nothing is bad; {} not read to the byte: `--all` reads every one",
+            count(unread, "blob was", "blobs were")
+        ),
+        (n, _) => format!("{} bad", count(n, "thing is", "things are")),
     };
     out + &format!("{looked}: {end}\n")
 }

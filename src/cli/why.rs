@@ -165,7 +165,7 @@ fn origin(made: &Made) -> String {
     let devices = &made.provenance.origin.devices;
     let on = match devices.is_empty() {
         true => String::new(),
-        false => format!(" on {}", device::told(devices)),
+        false => format!(" on {}", device::in_full(devices)),
     };
     format!(
         "{} ago by node `{}` of `{}`{on}",

@@ -23,7 +23,7 @@ use report::preview::{self, Measure, Preview};
 use report::steps::{self, Lines};
 use report::summary::{self, Item};
 use report::table::{Table, left, right};
-use report::{beside, metrics, model, words};
+use report::{beside, doubt, metrics, model, words};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use tokenizer::ByTokenizer;
@@ -210,7 +210,7 @@ fn files_of(store: &Store, artifact: &Artifact, record: &Record) -> Result<Told,
     let measured = summary::metrics(store, record)?;
     let named = format!("`{}`", record.provenance.node);
     data.insert("beside".into(), json!(beside::all(&measured)));
-    data.insert("warning".into(), json!(beside::warning(&named, &measured)));
+    data.insert("warning".into(), json!(doubt::warning(&named, &measured)));
     data.insert("metrics".into(), json!(measured));
     let mut text = String::new();
     let mut files: Vec<&Blob> = artifact.files.iter().collect();
@@ -258,7 +258,7 @@ fn values(node: &str, all: &[Metric]) -> String {
             table.push([label, String::new(), shares.concat()]);
         }
     }
-    let warning = beside::warning(&format!("`{node}`"), all);
+    let warning = doubt::warning(&format!("`{node}`"), all);
     let warning = warning.map_or(String::new(), |text| format!("warning: {text}\n"));
     table.fit(room()) + &warning
 }
