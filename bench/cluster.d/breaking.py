@@ -82,15 +82,26 @@ def two_engines(study, _cluster, _rng):
 def packed(study, _cluster, rng):
     """Short nodes that share jobs, some of which die on the way: what ended has ended, the rest goes on."""
     study.short(60, jobs=4)
-    study.start()
+    engine = study.start()
     for _ in range(3):
         time.sleep(rng.uniform(1, 3))
-        found = [node for node in study.nodes if node.startswith("p") and study.attempt(node)]
-        try:
-            kill(study.attendant(rng.choice(found)))
-        except (IndexError, OSError, TypeError, ValueError):
-            continue  # It has ended meanwhile.
+        study.until(lambda: engine.poll() is not None or strike_short(study, rng), "short node at work")
     study.finish()
+    study.must(study.classes()["evicted"] > 0, "no short node was struck")
+
+
+def strike_short(study, rng):
+    """Kills whoever attends to a short node that is at work; whether there was any."""
+    signed = (study.store / "attempts").glob("*/worker.json")
+    alive = [pid for path in signed if (pid := studies.alive(path)) and study.node_of(path.parent).startswith("p")]
+    try:
+        victim = studies.parent(rng.choice(alive))
+    except (IndexError, OSError):
+        return False
+    if "attend" not in studies.words(victim):
+        return False
+    kill(victim)
+    return True
 
 
 def job_of(study, node):
@@ -321,11 +332,60 @@ def second_lost(study, mounts, rng):
 
 def mount_hangs(study, mounts, rng):
     """The mount of the second machine answers nobody for longer than claims last; what hung there goes on then, and finds its work taken."""
+    study.lay(ticks=100)
     study.start()
-    study.after(rng.uniform(0.12, 0.38))
+    node = at_work_on_second(study, mounts)
+    study.further(rng.uniform(0.06, 0.19), node)
     mounts.freeze(machines.SECOND)
     time.sleep(15)
     mounts.freeze(machines.SECOND, signal.SIGCONT)
+    study.finish()
+    study.must(study.classes()["evicted"] > 0, "nobody was given up")
+
+
+def at_work_on_second(study, mounts):
+    """A long node whose worker is there, and has begun."""
+    found = []
+
+    def there():
+        for node in ("s0", "s1"):
+            attempt = study.attempt(node)
+            if attempt and json.loads((attempt / "worker.json").read_text())["host"] == mounts.host(machines.SECOND) and study.ticks(node) > 0:
+                found.append(node)
+        return found
+
+    study.until(there, "long node on the second machine")
+    return found[0]
+
+
+def server_hangs(study, mounts, rng):
+    """The server answers nobody for longer than claims last: the run says so while it lasts, and everything goes on then."""
+    study.lay(ticks=100)
+    engine = study.start()
+    study.after(rng.uniform(0.12, 0.38))
+    log = study.folder / "engine-0.txt"
+    mounts.freeze_server()
+    try:
+        study.until(lambda: "the store has not answered for" in log.read_text(), "word of the store that hangs", 60)
+        time.sleep(5)
+    finally:
+        mounts.freeze_server(signal.SIGCONT)
+    study.until(lambda: "the store answers again" in log.read_text(), "word of the store that is back", 60)
+    study.finish(engine)
+
+
+def own_mount_hangs(study, mounts, rng):
+    """Only the machine of the engine sees nothing for longer than claims last; whatever runs on the other goes on."""
+    study.lay(ticks=100)
+    study.start()
+    study.after(rng.uniform(0.12, 0.38))
+    log = study.folder / "engine-0.txt"
+    mounts.freeze(machines.FIRST)
+    try:
+        study.until(lambda: "the store has not answered for" in log.read_text(), "word of the store that hangs", 60)
+    finally:
+        mounts.freeze(machines.FIRST, signal.SIGCONT)
+    study.until(lambda: "the store answers again" in log.read_text(), "word of the store that is back", 60)
     study.finish()
 
 
@@ -375,5 +435,7 @@ CASES = {
         "second_lost": second_lost,
         "mount_stutters": mount_stutters,
         "mount_hangs": mount_hangs,
+        "own_mount_hangs": own_mount_hangs,
+        "server_hangs": server_hangs,
     },
 }

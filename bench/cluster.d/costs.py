@@ -19,7 +19,8 @@ def show(site, pipe, folder, options):
     store = site.place(folder)
     with site.counted(folder / "counted", environment) as counts:
         # With what is asked where nothing is said: a query every ten seconds would hide what a job takes.
-        (profiles / "lab.toml").write_text(site.profile())
+        said = [line for line in site.profile().splitlines() if not line.startswith("ask_seconds")]
+        (profiles / "lab.toml").write_text("\n".join(said) + "\n")
         go = lambda recipe, place, *on: timed([pipe, "run", recipe, "--store", place, "-q", *on], environment)
         one = {"here": [], "there": []}
         for turn in range(PAIRS):

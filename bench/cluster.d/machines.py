@@ -31,7 +31,7 @@ class Sftp:
     """One server a connection, as sshd starts them."""
 
     def __init__(self, at):
-        self.at = at
+        self.at, self.serving = at, []
         self.listening = socket.create_server(("127.0.0.1", 0))
         threading.Thread(target=self.serve, daemon=True).start()
 
@@ -39,7 +39,8 @@ class Sftp:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self.listening.accept()
-                subprocess.Popen([SFTP], stdin=connection, stdout=connection, stderr=subprocess.DEVNULL, start_new_session=True)
+                quiet = {"stderr": subprocess.DEVNULL, "start_new_session": True}
+                self.serving.append(subprocess.Popen([SFTP], stdin=connection, stdout=connection, **quiet))
                 connection.close()
 
     def mount(self, at, _cache):
@@ -47,6 +48,9 @@ class Sftp:
         port = self.listening.getsockname()[1]
         now = "dir_cache=no,entry_timeout=0,negative_timeout=0,attr_timeout=0,no_contain_symlinks"
         return ["sshfs", "-f", "-o", f"directport={port},{now}", f"127.0.0.1:{self.at}", at]
+
+    def processes(self):
+        return [server.pid for server in self.serving if server.poll() is None]
 
     def end(self):
         self.listening.close()
@@ -73,6 +77,9 @@ class Seaweed:
             if time.monotonic() > until or self.process.poll() is not None:
                 raise SystemExit(f"SeaweedFS does not come up; see {log.name}")
             time.sleep(0.3)
+
+    def processes(self):
+        return [self.process.pid]
 
     def mount(self, at, cache):
         return [self.weed, "mount", f"-filer={self.filer}", f"-dir={at}", "-filer.path=/", f"-cacheDir={cache}"]
@@ -151,6 +158,11 @@ class Machines:
     def freeze(self, number, how=signal.SIGSTOP):
         """The mount of a machine answers nobody, as where its server hangs; with SIGCONT it does again."""
         os.kill(self.mounts[number].pid, how)
+
+    def freeze_server(self, how=signal.SIGSTOP):
+        """The server answers neither machine; with SIGCONT it does again."""
+        for pid in self.server.processes():
+            kill(pid, how)
 
     def lose_second(self):
         """The power of the second machine goes: its processes are gone at once."""

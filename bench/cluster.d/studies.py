@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 TICK_MS = 50
-PATIENCE = 400
+PATIENCE = 900
 # A checkpoint is saved every second tick; so many are lost where one dies between two, and one more where it is stopped in the next.
 INTERVAL = 3
 
@@ -112,6 +112,12 @@ class Toys:
                 self.finish()
             time.sleep(0.05)
 
+    def node_of(self, attempt):
+        try:
+            return json.loads((attempt / "attempt.json").read_text())["node"]
+        except (OSError, ValueError):
+            return ""
+
     def attempt(self, node):
         """The newest attempt of a node that has a worker, and what is known of who attends to it."""
         found = []
@@ -206,7 +212,26 @@ def seen(process):
 
 
 def parent(pid):
-    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    return int(stat(pid)[1])
+
+
+def alive(path):
+    """The id, as it is seen from here, of who has signed as a worker in this file, if it runs: ids are given again."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        worker = json.loads(path.read_text())
+        pid = seen(worker)
+        state, start = stat(pid)[0], int(stat(pid)[19])
+        return pid if start == worker["start"] and state not in "ZX" else None
+
+
+def words(pid):
+    """The command line of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+
+
+def stat(pid):
+    """What the kernel says of a process, from its state on."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
 
 
 def events(store, kind):

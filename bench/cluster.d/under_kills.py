@@ -25,6 +25,10 @@ AGAIN_ASKED = "asked again"
 AGAIN = 12
 # More than one node can be struck.
 RETRIES = "60"
+# Who dies, in a shuffled order and then again: each is waited for when it is its turn, since the worker of a short node lives for a part of its job only.
+ROUND = ["worker", "worker", "attendant", "attendant", "engine", "site"]
+# So long one looks at what goes on between two strikes, and while somebody is looked for who is to die.
+LOOK, HUNT = 0.3, 0.02
 
 
 def go(site, pipe, folder, options):
@@ -38,15 +42,22 @@ def go(site, pipe, folder, options):
         ended.append(lab.run(recipe, values))
         common.say(f"{recipe.name}: status {ended[-1]}, {time.monotonic() - began:.0f} s")
     seconds = time.monotonic() - started
-    local, began = folder / "local", time.monotonic()
-    for recipe, values in steps:
-        subprocess.run([pipe, "run", recipe, *values, "--store", local, "-q"], check=True, stdin=subprocess.DEVNULL, cwd=folder)
+    local, began = Path(options.local or folder / "local").resolve(), time.monotonic()
+    alone = [[pipe, "run", recipe, *values, "--store", local, "-q"] for recipe, values in steps]
+    here = [subprocess.run(words, stdin=subprocess.DEVNULL, cwd=folder).returncode for words in alone]
     local_seconds = time.monotonic() - began
     told = judge(lab, pipe, local)
     kills = dict(lab.tally)
-    whole = {"recipes": len(steps), **told, "kills": kills, "seconds": round(seconds), "local_seconds": round(local_seconds)}
+    # What does not get to its end on one machine either proves nothing of a cluster; what ends otherwise there is lost.
+    both = [recipe.name for (recipe, _), there, own in zip(steps, ended, here) if there and own]
+    other = [recipe.name for (recipe, _), there, own in zip(steps, ended, here) if bool(there) != bool(own)]
+    for words, names in (("failed in both places", both), ("ended otherwise there", other)):
+        if names:
+            common.say(f"{words}: {', '.join(names)}")
+    told["lost"] += len(other)
+    whole = {"recipes": len(steps), "fail_in_both": len(both), **told, "kills": kills, "seconds": round(seconds), "local_seconds": round(local_seconds)}
     common.finish({"cases": 1, **whole})
-    bad = told["lost"] or told["digests_differ"] or told["executed_twice"] or any(ended)
+    bad = told["lost"] or told["digests_differ"] or told["executed_twice"] or both
     return 1 if bad else 0
 
 
@@ -84,6 +95,7 @@ class Lab:
         self.environment = {**site.environment(), "PIPE_PROFILES": str(profiles)}
         self.store = site.place(folder)
         self.rng, self.left, self.tally = random.Random(options.seed), options.kills, collections.Counter()
+        self.turns = []
         self.started = time.monotonic()
         self.rest()
 
@@ -103,7 +115,7 @@ class Lab:
         was killed: who kills a worker without a checkpoint may have had a reason, and its node fails."""
         running, again, before = self.engine(recipe, values), 0, self.left
         while True:
-            time.sleep(0.3)
+            time.sleep(HUNT if self.left and time.monotonic() > self.due else LOOK)
             if running.poll() is not None:
                 if running.returncode == 0 or again >= AGAIN:
                     return running.returncode
@@ -119,32 +131,35 @@ class Lab:
                     running = self.engine(recipe, values)
 
     def strike(self, running):
-        what = self.rng.choice(["worker", "worker", "attendant", "attendant", "engine", "site"])
+        if not self.turns:
+            self.turns = self.rng.sample(ROUND, len(ROUND))
+        what = self.turns[-1]
         if what == "engine":
             studies.end(running)
         elif what == "site":
             what = self.site.shake(self.rng)
-        else:
-            victim = victim_of(self.store, what, self.rng)
-            if victim is None:
-                return None
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(victim, signal.SIGKILL)
+        elif not self.kill(what):
+            return None
+        self.turns.pop()
         self.left -= 1
         self.tally[what] += 1
         common.say(f"{time.monotonic() - self.started:7.0f} s  killed: {what}")
         self.rest()
         return what
 
-
-def victim_of(store, what, rng):
-    found = []
-    for path in (store / "attempts").glob("*/worker.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            worker = studies.seen(json.loads(path.read_text()))
-            above = studies.parent(worker)
-            found.append(worker if what == "worker" else above)
-    return rng.choice([pid for pid in found if pid > 1] or [None])
+    def kill(self, what):
+        """A worker, or whoever attends to one; whether there was any."""
+        alive = list(filter(None, map(studies.alive, (self.store / "attempts").glob("*/worker.json"))))
+        if not alive:
+            return False
+        worker = self.rng.choice(alive)
+        with contextlib.suppress(OSError):
+            victim = worker if what == "worker" else studies.parent(worker)
+            # Whose parent has gone is somebody else's child.
+            if what == "worker" or "attend" in studies.words(victim):
+                os.kill(victim, signal.SIGKILL)
+                return True
+        return False
 
 
 def judge(lab, pipe, local):

@@ -117,7 +117,8 @@ class Folder:
         pass
 
     def names(self, prefix=""):
-        files = [path for path in self.folder.rglob("*") if path.is_file()]
+        # What is on its way has another name until it is whole, and keeps that where who wrote it was killed.
+        files = [path for path in self.folder.rglob("*") if path.is_file() and "#" not in path.name]
         below = {str(path.relative_to(self.folder)): {"Size": path.stat().st_size} for path in files}
         return {name: one for name, one in below.items() if name.startswith(prefix)}
 
@@ -155,6 +156,8 @@ class Seaweed(Server):
         names = ["s3.port", "master.port", "volume.port", "filer.port"]
         said = [f"-{name}={port}" for name, port in zip(names, ports)]
         said += [f"-{name}.grpc={port}" for name, port in zip(names, grpc)]
+        # Its catalogs would listen at ports of their own, which a second server on this machine cannot have.
+        said += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         return [weed, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self.folder / 'data'}", "-master.volumeSizeLimitMB=256",
                 "-volume.max=20", "-filer", "-s3", f"-s3.config={self.folder / 'users.json'}", *said]  # fmt: skip
 

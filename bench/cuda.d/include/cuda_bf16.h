@@ -1,0 +1,1 @@
+// What kernels look for here is in play.hpp, which comes first.
