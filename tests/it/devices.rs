@@ -4,7 +4,7 @@
 use crate::engine::{Space, Toy, toy};
 use crate::sides::{defense, first};
 use pipe::base::claim::Axes;
-use pipe::base::device::{self, DeviceName, DeviceUsed, Moved};
+use pipe::base::device::{self, DeviceName, DeviceUsed, Moved, Numerics, Place};
 use pipe::base::params::ParamValue;
 use pipe::base::stats::crossed::ALPHA;
 use pipe::base::value::Value;
@@ -92,6 +92,35 @@ fn devices_are_alike_by_what_they_are_and_not_by_their_number() {
         )
         .is_some()
     );
+    // What is the same to the eye and compiles or computes otherwise is told in full.
+    let full = DeviceUsed {
+        capability: "9.0".into(),
+        driver: "580.65.06".into(),
+        kernels: "0123456789abcdef".into(),
+        libraries: [("cublas".to_string(), "13.0.2".to_string())].into(),
+        ..h100.clone()
+    };
+    let changed: [fn(&mut DeviceUsed); 4] = [
+        |d| d.capability = "9.1".into(),
+        |d| d.driver = "580.82.07".into(),
+        |d| d.kernels = "fedcba9876543210".into(),
+        |d| drop(d.libraries.insert("cublas".into(), "13.1.0".into())),
+    ];
+    for change in changed {
+        let mut now = full.clone();
+        change(&mut now);
+        let told = moved(std::slice::from_ref(&full), &[now]).unwrap();
+        assert_ne!(told.before, told.now);
+        assert_eq!(
+            told.before,
+            "cuda:0 (NVIDIA H100), bf16, capability 9.0, driver 580.65.06, kernels 0123456789ab, cublas 13.0.2"
+        );
+    }
+    let elsewhere = DeviceUsed {
+        name: "cuda:5".into(),
+        ..full.clone()
+    };
+    assert_eq!(moved(&[full], &[elsewhere]), None);
     // One that went on elsewhere is not one that did not.
     assert!(
         moved(
@@ -128,6 +157,46 @@ fn a_device_is_in_no_key_and_in_the_record() {
     assert_eq!(devices(&plain), Vec::<String>::new());
     assert!(!plain.to_text().unwrap().contains("devices"));
     assert_eq!(plain.key, first.record("it").key);
+}
+
+/// A GPU computes in bf16 and all else in f32, unless something else is said.
+#[test]
+fn numbers_are_in_no_key_and_in_the_record() {
+    let place = |device, said| Place::new(device, said).numerics;
+    assert_eq!(place(DeviceName::Cuda(0), None), Numerics::Bf16);
+    for device in [DeviceName::Cpu, DeviceName::Candle] {
+        assert_eq!(place(device, None), Numerics::F32);
+    }
+    let (f32, bf16) = (Some(Numerics::F32), Some(Numerics::Bf16));
+    assert_eq!(place(DeviceName::Cuda(0), f32), Numerics::F32);
+    assert_eq!(place(DeviceName::Candle, bf16), Numerics::Bf16);
+
+    let space = Space::new();
+    let said = |numbers: &str| compute("it", "candle").exec("numerics", numbers);
+    let first = space.run(&[said("bf16")]);
+    assert_eq!(devices(&first.record("it")), ["candle, bf16 candle"]);
+    let second = space.run(&[said("f32")]);
+    assert_eq!(second.states(), ["hit"]);
+    let alone = Space::new().run(&[compute("it", "candle")]).record("it");
+    assert_eq!(devices(&alone), ["candle, f32 candle"]);
+    assert_eq!(alone.key, first.record("it").key);
+    // What would be made again in other numbers is moved, and what in the same is not.
+    let wanted = |toy: Toy| {
+        let graph = crate::engine::graph(&[toy]);
+        let wanted = pipe::engine::plan::Wanted {
+            fresh: [graph.find("it").unwrap()].into(),
+            ..Default::default()
+        };
+        let plan = pipe::engine::plan::plan(&space.store(), &graph, &wanted).unwrap();
+        plan.moved.into_values().collect::<Vec<Moved>>()
+    };
+    assert_eq!(wanted(said("bf16")), []);
+    let moved = |now: &str| Moved {
+        before: "candle, bf16 candle".into(),
+        now: now.into(),
+    };
+    assert_eq!(wanted(said("f32")), [moved("candle")]);
+    assert_eq!(wanted(compute("it", "cpu")), [moved("cpu")]);
 }
 
 #[test]

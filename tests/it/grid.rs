@@ -54,11 +54,11 @@ wide    eval            3            60.0 [29.2, 85.1]
     assert_eq!(
         csv(&g).unwrap().lines().collect::<Vec<_>>(),
         [
-            "recipe,axes,evaluation,metric,unit,mean,low,high,over,seeds,n,unreadable,unfinished"
+            "recipe,axes,evaluation,metric,unit,mean,low,high,over,seeds,n,unreadable,unfinished,unjudged"
                 .to_string(),
-            "base,,eval,defense,share,0.5,0.25,0.75,prompts,1,10,,".to_string(),
+            "base,,eval,defense,share,0.5,0.25,0.75,prompts,1,10,,,".to_string(),
             format!(
-                "wide,,eval,defense,share,{},{low},{high},both,3,10,,",
+                "wide,,eval,defense,share,{},{low},{high},both,3,10,,,",
                 cell.mean
             ),
         ]

@@ -7,7 +7,7 @@ use crate::study::Study;
 use crate::toys::REGISTRY;
 use pipe::base::params::{Default, ParamSpec, Ty};
 use pipe::base::value::{self, Value, Values};
-use pipe::engine::kind::device::DEVICE;
+use pipe::engine::kind::device::{DEVICE, NUMERICS};
 use pipe::engine::kind::{Kind, Type};
 use pipe::engine::plan::{Planner, Wanted};
 use pipe::engine::store::Store;
@@ -90,7 +90,8 @@ fn no_execution_field_is_in_a_key() {
     let mut seen = 0;
     for kind in REGISTRY.iter() {
         for spec in kind.own_execution() {
-            if NEVER.contains(&spec.name) || (spec.name == DEVICE && has_one_device(kind)) {
+            let of_device = [DEVICE, NUMERICS].contains(&spec.name);
+            if NEVER.contains(&spec.name) || (of_device && has_one_device(kind)) {
                 continue;
             }
             let bed = beside(kind, &spec, &bed(kind));

@@ -825,7 +825,7 @@ fn specs(kind: &Kind) -> Vec<ParamSpec> {
 }
 
 /// The values of a kind's example over its defaults. The example has to fit the kind in every word.
-fn example(kind: &Kind) -> Values {
+pub(crate) fn example(kind: &Kind) -> Values {
     let table: toml::Table = toml::from_str(kind.example).unwrap();
     let nodes = table["node"].as_table().unwrap();
     assert_eq!((table.len(), nodes.len()), (1, 1), "{}", kind.name);

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use pipe::base::calls::Calls;
-use pipe::base::device::{DeviceName, DeviceUsed, OutOfMemory};
+use pipe::base::device::{DeviceName, DeviceUsed, OutOfMemory, Place};
 use pipe::base::params::ParamSet;
 use pipe::base::rows::Message;
 use pipe::base::value::Value;
@@ -253,6 +253,7 @@ pub const COMPUTE: Kind = Kind {
             only.then(|| "it says so".to_string())
         },
         lacks: |device| (device == ABSENT).then(|| format!("`{device}`: no machine has so many")),
+        used: |_| None,
         memory: |_| Some((5 << 30, 80 << 30)),
     }),
     run: compute,
@@ -482,7 +483,7 @@ fn ask(ctx: &mut NodeCtx) -> Result<()> {
 
 fn compute(ctx: &mut NodeCtx) -> Result<()> {
     let (params, exec) = (ctx.params::<ComputeParams>()?, ctx.exec::<ComputeExec>()?);
-    let device = ctx.device();
+    let Place { device, numerics } = ctx.place();
     ctx.take_device()?;
     if device != DeviceName::Cpu {
         ctx.computes_on(&DeviceUsed {
@@ -493,9 +494,9 @@ fn compute(ctx: &mut NodeCtx) -> Result<()> {
                 String::new()
             },
             numerics: if device.is_gpu() {
-                "bf16".into()
+                numerics.to_string()
             } else {
-                "f32 candle".into()
+                format!("{numerics} candle")
             },
             ..DeviceUsed::default()
         })?;

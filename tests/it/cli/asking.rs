@@ -474,7 +474,7 @@ fn answers_are_counted_kept_and_checked() {
         let json = space.pipe(&[args, &["--json"]].concat()).ok().json();
         assert_eq!(json["calls"]["answers"], 6);
     }
-    let out = space.pipe(&["verify"]).ok().out;
+    let out = space.pipe(&["verify", "--all"]).ok().out;
     assert!(out.contains(", 6 answers: all is well"), "{out}");
 
     let segment = space.path("cache/calls/000001.calls");
@@ -486,7 +486,7 @@ fn answers_are_counted_kept_and_checked() {
     let second = begins.unwrap() + 1;
     // Half a line at the end, which nobody was given.
     std::fs::write(&segment, [&whole[..], &whole[..60]].concat()).unwrap();
-    let out = space.pipe(&["verify"]).ok().out;
+    let out = space.pipe(&["verify", "--all"]).ok().out;
     assert!(
         out.contains("6 answers and 1 torn end: all is well"),
         "{out}"

@@ -1,7 +1,7 @@
 //! Runs in the background: started, looked at, listened to, stopped; and runs that were cut off.
 
 use super::{GREETING, Said, Space, lines, wait_until};
-use pipe::engine::events::journal;
+use pipe::engine::events::life;
 use pipe::engine::store::Store;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -24,7 +24,7 @@ fn status(space: &Space, run: &str) -> Value {
 }
 
 fn alive(space: &Space, run: &str) -> bool {
-    journal::alive(&Store::open(&space.path("cache")).unwrap(), run)
+    life::alive(&Store::open(&space.path("cache")).unwrap(), run)
 }
 
 fn detached(space: &Space) -> String {

@@ -48,6 +48,26 @@ fn a_device_that_a_kind_cannot_use_is_an_error_of_check() {
         .pipe(&["check", "r.toml", "--set", "answers.device=gpu"])
         .ends(2);
     assert!(said.err.contains("did you mean `cuda:0`?"), "{}", said.err);
+    let said = space
+        .pipe(&["check", "r.toml", "--set", "answers.numerics=bf16"])
+        .ends(2);
+    assert!(
+        said.err
+            .contains("`numerics = \"bf16\"` is not available for `generate`: `cpu` computes in single precision"),
+        "{}",
+        said.err
+    );
+    for set in ["answers.device=candle", "answers.device=cuda:0"] {
+        let args = [
+            "check",
+            "r.toml",
+            "--set",
+            "answers.numerics=bf16",
+            "--set",
+            set,
+        ];
+        space.pipe(&args).ends(0);
+    }
     // It judges by no model.
     let said = space
         .pipe(&["check", "r.toml", "--set", "scores.device=candle"])

@@ -164,7 +164,7 @@ fn profiles_are_listed_and_one_that_is_not_there_is_named() {
     );
     space.file("bad.toml", "executor = \"command\"\nqeue = 1\n");
     let said = profiles(&["run", "r.toml", "--on", "./bad.toml"]).ends(2);
-    assert!(said.err.contains("unknown field `qeue`"), "{}", said.err);
+    assert!(said.err.contains("unknown entry `qeue`"), "{}", said.err);
     profiles(&["profiles", "--check", "lab"]).ok();
 
     space.file("bad.toml", "executor = \"slurm\"\nacount = \"x\"\n");
@@ -174,8 +174,9 @@ fn profiles_are_listed_and_one_that_is_not_there_is_named() {
         .env("PIPE_PROFILES", space.dir.path())
         .env("COLUMNS", "80");
     let said = Said::new(command.output().unwrap()).ok();
-    let told = "line 2: unknown field `acount`; did you mean `account`?";
-    assert!(said.out.contains(told), "{}", said.out);
+    let caret =
+        "bad.toml:2:1\n  |\n2 | acount = \"x\"\n  | ^^^^^^\n  = help: did you mean `account`?";
+    assert!(said.out.contains(caret), "{}", said.out);
     assert!(
         said.out.contains("nothing: its file is wrong"),
         "{}",
@@ -185,10 +186,17 @@ fn profiles_are_listed_and_one_that_is_not_there_is_named() {
     let wide = said.out.lines().find(|line| line.chars().count() > 80);
     assert_eq!(wide, None, "{}", said.out);
     let words = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("unknown entry `qeue`"), "{words}");
+    // What is wrong with its remote is told with the rest.
+    let both = "executor = \"slurm\"\njobs = 0\n[remote]\nurl = 3\n";
+    space.file("both.toml", both);
+    let said = profiles(&["run", "r.toml", "--on", "./both.toml"]).ends(2);
     assert!(
-        words.contains("unknown field `qeue`, expected one of"),
-        "{words}"
+        said.err.contains("`jobs` is 0: nothing could run"),
+        "{}",
+        said.err
     );
+    assert!(said.err.contains("both.toml:4:7"), "{}", said.err);
 }
 
 /// Says at once what is waited for, where that may take a while.

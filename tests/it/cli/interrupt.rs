@@ -65,6 +65,14 @@ fn an_interrupted_run_exits_130_and_the_next_one_goes_on() {
             status.contains("; 0 of 2 nodes done, 1 interrupted, 1 not begun; "),
             "{status}"
         );
+        let line = status.lines().find(|line| line.starts_with("below "));
+        assert!(line.unwrap().contains(" not begun"), "{status}");
+        let json = space.pipe(&["status", "last", "--json"]).ok().json();
+        let state = |n: usize| json["runs"][0]["nodes"][n]["state"].clone();
+        assert_eq!(
+            (state(0), state(1)),
+            ("interrupted".into(), "not begun".into())
+        );
         assert!(
             status.contains(" % saved, the next run goes on"),
             "{status}"

@@ -155,8 +155,16 @@ fn gc_asks_for_sizes_and_ages_it_can_read() {
 #[test]
 fn verify_finds_names_and_moves_what_is_bad() {
     let space = made();
-    let well = space.pipe(&["verify"]).ok().out;
+    let well = space.pipe(&["verify", "--all"]).ok().out;
     assert!(well.ends_with(": all is well\n"), "{well}");
+    // Of what was not read nobody can say that it is well.
+    let part = space.pipe(&["verify", "--sample", "0"]).ok().out;
+    assert!(part.contains(" blobs (0 read, 0 B)"), "{part}");
+    assert!(
+        part.ends_with(" blobs were not read to the byte: `--all` reads every one\n"),
+        "{part}"
+    );
+    assert!(part.contains(": nothing is bad; "), "{part}");
     let object = space.object("who");
     let mut bytes = std::fs::read(&object).unwrap();
     bytes[0] ^= 1;

@@ -167,6 +167,12 @@ fn what_a_machine_lacks_is_another_error_than_what_somebody_wrote() {
     space.pipe(&["run", "r.toml", "-q"]).ok();
     let remote = space.path("remote");
     fs::create_dir(&remote).unwrap();
+    // A folder that is not there comes first, and both are told at once.
+    for verb in [&["push"][..], &["push", "--calls"]] {
+        let both = stranger(&space, "/nowhere", verb).ends(3).err;
+        let at = |what: &str| both.find(what).unwrap_or_else(|| panic!("{what}: {both}"));
+        assert!(at("there is no folder /nowhere") < at("`pipe keys new` makes one"));
+    }
     let verbs: [&[&str]; 4] = [
         &["push"],
         &["push", "--calls"],
@@ -311,6 +317,129 @@ fn push_brings_back_what_the_remote_has_lost() {
     assert_eq!(as_bob(&["push", "--json"]).ok().json()["restored"], 1);
     assert_eq!(fs::read(torn).unwrap(), b"one");
     with(&one, &remote, &["verify", "--all"]).ok();
+}
+
+/// Of as many bytes as there should be, so that only who reads them sees it.
+#[test]
+fn push_puts_right_what_it_finds_wrong_when_it_looks() {
+    let (one, remote) = made();
+    let below = |folder: &str| files(&Path::new(&remote).join(folder));
+    let text = |path: &PathBuf| fs::read(path).unwrap();
+    let all: Vec<PathBuf> = [below("objects"), below("actions")].concat();
+    let good: Vec<Vec<u8>> = all.iter().map(text).collect();
+    for path in &all {
+        let mut bytes = text(path);
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::remove_file(path).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    with(&one, &remote, &["push"]).ok();
+    assert_ne!(all.iter().map(text).collect::<Vec<_>>(), good);
+    let said = with(&one, &remote, &["push", "--verify", "--json"]).ok();
+    super::json::hold(&super::json::documented()["push"], &said.json(), "push");
+    assert_eq!(all.iter().map(text).collect::<Vec<_>>(), good);
+    let said = said.json();
+    assert_eq!(
+        (&said["pushed"], &said["wrong"]),
+        (&4.into(), &Value::Array(vec![]))
+    );
+    // A size that is wrong is seen without that.
+    for path in &all {
+        let longer = [text(path), b"!".to_vec()].concat();
+        fs::remove_file(path).unwrap();
+        fs::write(path, longer).unwrap();
+    }
+    with(&one, &remote, &["push"]).ok();
+    assert_eq!(all.iter().map(text).collect::<Vec<_>>(), good);
+}
+
+#[test]
+fn a_damaged_record_is_named_by_whoever_asks_and_nothing_is_made_of_it() {
+    let (one, remote) = made();
+    let key = one.pipe(&["why", "r.toml", "w", "--json"]).ok().json()["record"]["key"].clone();
+    let key = key.as_str().unwrap();
+    let record = Path::new(&remote).join(format!("actions/{}/{key}.json", &key[..2]));
+    let good = fs::read_to_string(&record).unwrap();
+    fs::write(&record, good.replace("one", "two")).unwrap();
+    fs::remove_dir_all(Path::new(&remote).join("index")).unwrap();
+    let told = format!("record {} of {remote}", &key[..12]);
+    let ask = |space: &Space, args: &[&str]| {
+        let mut command = space.command(args);
+        command.env("PIPE_REMOTE", &remote);
+        command.env("PIPE_CONFIG", Path::new(&remote).with_file_name("config"));
+        Said::new(command.output().unwrap())
+    };
+    for verb in [&["plan", "r.toml"][..], &["why", "r.toml", "w"]] {
+        let said = ask(&Space::with(CHAIN), verb).ok();
+        assert_eq!(said.err.matches(&told).count(), 1, "{verb:?}: {}", said.err);
+        let said = ask(&Space::with(CHAIN), &[verb, &["--json"]].concat()).ok();
+        assert!(said.out.contains(&told), "{verb:?}: {}", said.out);
+    }
+    let said = ask(&Space::with(CHAIN), &["pull", "r.toml"]).ends(3);
+    assert_eq!(said.err.matches(&told).count(), 1, "{}", said.err);
+    assert!(said.out.starts_with("1 record is here"), "{}", said.out);
+    let two = Space::with(CHAIN);
+    let said = ask(&two, &["pull", "r.toml", "--json"]).ends(3).json();
+    assert_eq!((&said["ok"], &said["records"]), (&false.into(), &1.into()));
+    assert!(
+        said["refused"][0].as_str().unwrap().contains(&told),
+        "{said}"
+    );
+    assert_eq!(said["missing"][0], "w");
+    // Who does not have it names it as well, and who has it puts it right.
+    let wrong = ask(&two, &["push", "--json"]).ok().json();
+    assert!(
+        wrong["wrong"][0].as_str().unwrap().contains(&key[..12]),
+        "{wrong}"
+    );
+    assert_eq!(ask(&one, &["push", "--json"]).ok().json()["pushed"], 1);
+    assert_eq!(fs::read_to_string(&record).unwrap(), good);
+    assert_eq!(
+        ask(&two, &["pull", "r.toml", "--json"]).ok().json()["records"],
+        4
+    );
+}
+
+#[test]
+fn an_index_that_is_gone_is_told_in_one_line_and_made_again() {
+    let (one, remote) = made();
+    let index = Path::new(&remote).join("index");
+    fs::remove_dir_all(&index).unwrap();
+    for verb in [
+        &["plan", "r.toml"][..],
+        &["show", "r.toml"],
+        &["claims", "r.toml"],
+    ] {
+        let space = Space::with(CHAIN);
+        let said = with(&space, &remote, verb).ok();
+        assert_eq!(
+            said.err.matches("the index of ").count(),
+            1,
+            "{verb:?}: {}",
+            said.err
+        );
+        assert!(said.err.contains("`pipe push` by anybody"), "{}", said.err);
+        assert_eq!(said.err.lines().count(), 1, "{}", said.err);
+    }
+    // The machine that made nothing of it can do that.
+    let two = Space::with("[node.x]\nkind = \"toy-write\"\ntext = \"x\"\n");
+    two.pipe(&["run", "r.toml", "-q"]).ok();
+    let said = with(&two, &remote, &["push"]).ok();
+    assert!(
+        said.out
+            .contains("its index lacked 4 records, and has them now"),
+        "{}",
+        said.out
+    );
+    let three = Space::with(CHAIN);
+    let said = with(&three, &remote, &["plan", "r.toml"]).ok();
+    assert!(said.out.contains("4 of 4 are hits"), "{}", said.out);
+    assert_eq!(said.err, "");
+    assert_eq!(
+        with(&one, &remote, &["push", "--json"]).ok().json()["indexed"],
+        0
+    );
 }
 
 /// A blob of more than a MiB is looked for before it is sent, and believed while it is younger than a week: by the clock of who keeps it.

@@ -159,6 +159,11 @@ fn an_address_that_is_none_is_told_with_what_it_could_be() {
         ("s3://key:secret@lab/x", "no name and no password"),
         ("s3:///x", "names no bucket"),
         ("file://lab/x", "names another machine"),
+        ("s3:/lab", "did you mean `s3://lab`?"),
+        ("s3:lab/x", "did you mean `s3://lab/x`?"),
+        ("GS:/lab", "did you mean `gs://lab`?"),
+        ("az:/lab", "did you mean `az://lab`?"),
+        ("file:/shared/x", "did you mean `file:///shared/x`?"),
     ] {
         let said = with(&space, address, &["plan", "r.toml"]).ends(2);
         assert!(said.err.contains("PIPE_REMOTE: "), "{}", said.err);
@@ -166,6 +171,9 @@ fn an_address_that_is_none_is_told_with_what_it_could_be() {
         assert!(!said.err.contains("secret@"), "{}", said.err);
     }
     with(&space, "none", &["plan", "r.toml"]).ok();
+    // A folder may be called so all the same.
+    std::fs::create_dir(space.path("s3:")).unwrap();
+    with(&space, "./s3:", &["plan", "r.toml"]).ok();
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub(super) struct Going<'a> {
 /// A run that is over.
 pub(super) struct Over {
     pub(super) code: Option<i32>,
+    pub(super) out: String,
     pub(super) err: String,
     pub(super) events: Vec<Value>,
 }
@@ -268,6 +269,7 @@ impl Going<'_> {
         let journal = journal.unwrap_or_default();
         Over {
             code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
             err,
             events: journal
                 .lines()

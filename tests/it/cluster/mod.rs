@@ -2,9 +2,11 @@
 
 mod command;
 mod doctor;
+mod elsewhere;
 mod lab;
 mod packed;
 mod ray;
+mod silence;
 mod slurm;
 
 use pipe::engine::kind::Needs;

@@ -164,6 +164,8 @@ fn its_words_are_read_as_what_they_mean() {
         job("f", "FAILED", Value::Null, "ray.exceptions.OutOfMemoryError: killed"),
         job("g", "STOPPED", Value::Null, ""),
         { "submission_id": null, "status": "RUNNING" },
+        // Of a job whose program is no driver, only the address of its node's agent is told.
+        { "submission_id": "i", "status": "RUNNING", "driver_agent_http_address": "http://10.0.0.8:52365" },
         job("z", "RUNNING", Value::Null, "somebody else's"),
     ]);
     // In two chunks.
@@ -176,13 +178,15 @@ fn its_words_are_read_as_what_they_mean() {
     );
     let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
     let (_, address) = Head::start(move |_| answer.clone());
-    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
     let seen = ray(dir.path(), &address).look(&names.map(id)).unwrap();
     let cause = |name: &str| match &seen[&id(name)] {
         Look::Ended { cause, .. } => *cause,
         other => panic!("{name}: {other:?}"),
     };
     assert!(matches!(seen[&id("a")], Look::Waiting(_)));
+    let host = "10.0.0.8".to_string();
+    assert_eq!(seen[&id("i")], Look::Running { host });
     assert_eq!(
         seen[&id("b")],
         Look::Running {
@@ -194,7 +198,7 @@ fn its_words_are_read_as_what_they_mean() {
     assert_eq!(cause("e"), Cause::Evicted);
     assert_eq!(cause("f"), Cause::OutOfMemory);
     assert_eq!(cause("g"), Cause::Cancelled);
-    assert_eq!(seen.len(), 7, "what is not ours, and what is not there");
+    assert_eq!(seen.len(), 8, "what is not ours, and what is not there");
 }
 
 #[test]

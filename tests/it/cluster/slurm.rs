@@ -1,7 +1,7 @@
 //! Whole runs on a Slurm whose programs do what a test says: replies that get lost, jobs that are preempted, out of time, out of
 //! memory, forgotten, run twice. Whatever happens there is one record a key, and its bytes are those of a local run.
 
-use super::lab::{Going, Lab, TICKS, kill, number};
+use super::lab::{Going, Lab, TICKS, kill, number, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
@@ -250,6 +250,48 @@ fn no_secret_is_in_a_script_a_command_line_or_an_output() {
         .unwrap();
     assert_eq!(String::from_utf8(found.stdout).unwrap(), "");
     assert_eq!(lab.digests("cache").len(), 1);
+}
+
+#[test]
+fn a_job_that_waits_for_nothing_is_said_to_wait() {
+    let lab = Lab::slow();
+    lab.write("hold", "");
+    let mut going = lab.start();
+    until("two answers", || lab.asked("squeue").len() > 2);
+    going.child.kill().unwrap();
+    going.child.wait().unwrap();
+    let runs = std::fs::read_dir(lab.path("cache/runs")).unwrap();
+    let run = runs.map(|run| run.unwrap().path()).next().unwrap();
+    let events = std::fs::read_to_string(run.join("events.jsonl")).unwrap();
+    assert!(events.contains("\"job\":\"1\""), "{events}");
+    assert!(!events.contains("None"), "{events}");
+}
+
+#[test]
+fn a_file_of_secrets_that_others_may_read_is_told_before_there_is_a_job() {
+    let lab = Lab::new("[node.a]\nkind = \"toy-write\"\ntext = \"a\"\n");
+    let secrets = lab.path("secrets");
+    std::fs::write(&secrets, "HF_TOKEN=hush\n").unwrap();
+    let profile = lab.path("profiles/lab.toml");
+    let text = std::fs::read_to_string(&profile).unwrap();
+    std::fs::write(&profile, format!("secrets_file = {secrets:?}\n{text}")).unwrap();
+    let mode = |mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&secrets, mode).unwrap();
+    };
+    mode(0o640);
+    for words in [
+        &["run", "r.toml", "--on", "lab"][..],
+        &["profiles", "--check", "lab"],
+    ] {
+        let said = lab.command(words).output().unwrap();
+        let err = String::from_utf8(said.stderr).unwrap();
+        assert!(!said.status.success(), "{words:?}");
+        assert!(err.contains("chmod 600"), "{words:?}: {err}");
+    }
+    assert_eq!(lab.asked("sbatch"), [""; 0]);
+    mode(0o600);
+    lab.run().well();
 }
 
 #[test]

@@ -3,9 +3,7 @@
 use super::buffer::{Buffer, Kind, args};
 use super::shim::Shim;
 use super::{close, differences, normals};
-
-/// Rows of a tile.
-pub const TILE: usize = 64;
+use pipe::learn::device::kernels::TILE;
 
 #[derive(Clone)]
 pub struct Shape {
@@ -155,10 +153,9 @@ pub fn attends(shim: &Shim, shape: &Shape) {
 
     let dout = shim.act(&normals("dout", rows * out_width, 1.0));
     let delta = Buffer::unwritten(Kind::F32, shape.heads * rows);
-    let grid = [rows, heads.div_ceil(4), 1];
     shim.launch(
         "flash_delta",
-        grid,
+        [rows, heads, 1],
         &args![&out, &dout, &delta, rows, heads],
     );
     let dqkv = shim.unwritten_act(rows * shape.width());

@@ -3,9 +3,7 @@
 use super::buffer::{Buffer, Kind, args};
 use super::shim::Shim;
 use super::{close, normals, tolerance};
-
-/// Positions of a page.
-const PAGE: usize = 256;
+use pipe::learn::device::kernels::{GROUP, PAGE};
 
 pub struct Shape {
     pub heads: usize,
@@ -70,13 +68,13 @@ pub fn decodes(shim: &Shim, shape: &Shape) {
     let arguments = args![
         &turned, &bias, &q_norm, &k_norm, &raw, &cos, &sin, &places, heads, kv, 1e-6
     ];
-    let grid = [rows, (heads + 2 * kv).div_ceil(4), 1];
-    shim.launch("turn_heads", grid, &arguments);
+    let counts = [rows, heads + 2 * kv, 1];
+    shim.launch("turn_heads", counts, &arguments);
     let arguments = args![
         &qkv, &bias, &q_norm, &k_norm, &cos, &sin, &places, &keys, &values, &of_table, splits,
         heads, kv, 1e-6
     ];
-    shim.launch("turn_heads_cached", grid, &arguments);
+    shim.launch("turn_heads_cached", counts, &arguments);
     let (mut want_keys, mut want_values) = (before_keys, before_values);
     let (row_of, turned, cached) = (
         qkv.values(),
@@ -118,7 +116,7 @@ pub fn decodes(shim: &Shim, shape: &Shape) {
     let parts = Buffer::unwritten(Kind::F32, rows * heads * splits * dim);
     let stats = Buffer::unwritten(Kind::F32, rows * heads * splits * 2);
     let out = shim.unwritten_act(rows * heads * dim);
-    let groups = (heads / kv).div_ceil(8);
+    let groups = (heads / kv).div_ceil(GROUP);
     let arguments = args![
         &qkv, &keys, &values, &of_table, &places, &parts, &stats, splits, heads, kv, scale
     ];

@@ -4,6 +4,7 @@ use super::buffer::{Buffer, Kind, args};
 use super::rows::{both, norm, norm_backward};
 use super::shim::Shim;
 use super::{close, differences, normals, tolerance};
+use pipe::learn::device::kernels::ROWS;
 
 /// A model's heads, and what it has of them.
 #[derive(Clone, Copy)]
@@ -121,8 +122,7 @@ pub fn turns(shim: &Shim, shape: Heads, rows: usize) {
     let arguments = args![
         &qkv, of_bias, of_q, of_k, kept, &cos, &sin, &places, heads, kv, EPS
     ];
-    let grid = [rows, (heads + 2 * kv).div_ceil(4), 1];
-    shim.launch("turn_heads", grid, &arguments);
+    shim.launch("turn_heads", [rows, heads + 2 * kv, 1], &arguments);
     if shape.norm {
         // The kernel norms what it keeps.
         for (n, kept) in raw.values().chunks((heads + kv) * dim).enumerate() {
@@ -148,8 +148,7 @@ pub fn turns(shim: &Shim, shape: Heads, rows: usize) {
 
     let dqkv = shim.act(&normals("dqkv", rows * width, 1.0));
     let given = dqkv.values();
-    let a_block = 2;
-    let blocks = rows.div_ceil(a_block);
+    let blocks = rows.div_ceil(ROWS);
     let norm_partial = Buffer::unwritten(Kind::F32, blocks * 2 * dim);
     let bias_partial = Buffer::unwritten(Kind::F32, blocks * width);
     let parts = [
@@ -157,10 +156,10 @@ pub fn turns(shim: &Shim, shape: Heads, rows: usize) {
         had(shape.bias, &bias_partial),
     ];
     let arguments = args![
-        &dqkv, kept, of_q, of_k, &cos, &sin, &places, parts[0], parts[1], rows, a_block, heads, kv,
+        &dqkv, kept, of_q, of_k, &cos, &sin, &places, parts[0], parts[1], rows, ROWS, heads, kv,
         EPS
     ];
-    shim.launch("turn_heads_backward", [blocks, 1, 1], &arguments);
+    shim.launch("turn_heads_backward", [rows, 1, 1], &arguments);
     let [want, dq, dk] = turn.backward(&started, &given);
     differences(&what, &started, &given, &want, |x| turn.forward(x));
     close(&what, &dqkv.values(), &want, tolerance(shim.variant.act));
@@ -195,7 +194,7 @@ fn heads_are_biased_normed_and_turned() {
     for dim in [64, 128] {
         for shim in both(dim) {
             for (heads, kv, norm, bias, rows) in [
-                (4, 2, true, true, 5),
+                (4, 2, true, true, 35),
                 (4, 2, false, true, 1),
                 (3, 1, true, false, 3),
                 (2, 2, false, false, 2),

@@ -1,7 +1,7 @@
 //! Rows of logits: statistics, gradient, draws; and places beyond 2^32.
 
 use super::buffer::{Arg, Buffer, Kind, args};
-use super::shim::Shim;
+use super::shim::{Shim, grid_of};
 use super::{close, differences, normals, tolerance};
 
 struct Row {
@@ -99,8 +99,7 @@ pub fn rows(shim: &Shim, rows: usize, vocabulary: usize, scale: f64) {
             given,
             vocabulary
         ];
-        let grid = [rows, vocabulary.div_ceil(2048), 1];
-        shim.launch("logit_gradient", grid, &arguments);
+        shim.launch("logit_gradient", [rows, vocabulary, 1], &arguments);
         let (slopes, of_entropy) = (dlogp.values(), dentropy.values());
         let mut want = vec![];
         for (n, z) in x.chunks(vocabulary).enumerate() {
@@ -149,7 +148,7 @@ fn the_gradient_of_logits_in_place() {
     let [lse, entropy, dlogp] = [row.lse, row.entropy, 2.0].map(|x| Buffer::of(Kind::F32, &[x]));
     let target = Buffer::ids(&[2]);
     let arguments = args![&z, &z, &target, 1.0, &lse, &entropy, &dlogp, Arg::Null, 3];
-    shim.launch("logit_gradient", [1, 1, 1], &arguments);
+    shim.launch("logit_gradient", [1, 3, 1], &arguments);
     let want: Vec<f64> = (0..3)
         .map(|j| 2.0 * (f64::from(u8::from(j == 2)) - (p[j] - row.lse).exp()))
         .collect();
@@ -249,6 +248,34 @@ fn no_token_without_weight_is_drawn() {
     assert_eq!(tokens.values(), [40.0, 40.0, 700.0, 700.0]);
 }
 
+/// Of logits of which none is a number nothing is read beside the row.
+#[test]
+fn a_row_without_numbers_draws_a_token_that_there_is() {
+    let Some(shim) = Shim::get(Kind::Bf16, 64) else {
+        return;
+    };
+    let vocabulary = 700;
+    let z = Buffer::of(Kind::F32, &vec![f64::NAN; vocabulary]);
+    let [lse, entropy, logp] = [(); 3].map(|()| Buffer::unwritten(Kind::F32, 1));
+    let [greedy, tokens] = [(); 2].map(|()| Buffer::unwritten(Kind::U32, 1));
+    let arguments = args![
+        &z,
+        Arg::Null,
+        1.0,
+        &lse,
+        &entropy,
+        Arg::Null,
+        &greedy,
+        vocabulary
+    ];
+    shim.launch("logit_stats", [1, 1, 1], &arguments);
+    let units = Buffer::of(Kind::F64, &[0.5]);
+    let arguments = args![&z, &lse, &greedy, &units, 1.0, &tokens, &logp, vocabulary];
+    shim.launch("draw", [1, 1, 1], &arguments);
+    assert!(tokens.values()[0] < vocabulary as f64);
+    assert!(entropy.values()[0].is_nan() && logp.values()[0].is_nan());
+}
+
 /// Memory of a size that nobody has; only pages that are touched take room.
 struct Sparse {
     at: *mut libc::c_void,
@@ -318,7 +345,7 @@ fn a_row_beyond_two_to_the_thirty_second() {
     let told = unsafe {
         shim.run(
             "logit_stats",
-            [rows, 1, 1],
+            grid_of("logit_stats", [rows, 1, 1]),
             &arguments.concat(),
             own..own + 1,
             1,
@@ -342,14 +369,15 @@ fn a_row_beyond_two_to_the_thirty_second() {
         0,
         words,
     ];
-    let across = vocabulary.div_ceil(2048);
+    let grid = grid_of("logit_gradient", [rows, vocabulary, 1]);
+    let across = grid[1];
     for y in [0, across - 1] {
         let block = (y * rows + rows - 1) as u64;
         // SAFETY: as above.
         let told = unsafe {
             shim.run(
                 "logit_gradient",
-                [rows, across, 1],
+                grid,
                 &arguments,
                 block..block + 1,
                 1,

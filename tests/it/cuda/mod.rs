@@ -15,9 +15,11 @@ mod heads;
 mod logits;
 mod model;
 mod optimizer;
+pub mod player;
 mod record;
 mod rows;
 mod shim;
+mod table;
 mod whole;
 
 use buffer::Kind;

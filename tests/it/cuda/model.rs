@@ -2,11 +2,11 @@
 //! numbers as the kernels hand them over, and rounded to what a kernel reads next.
 
 use pipe::learn::config::Config;
+use pipe::learn::device::kernels::{ROWS, TILE};
 use pipe::learn::kernels::rope::Rope;
 use pipe::learn::weights::{LayerSpans, Weights};
 use std::ops::Range;
 
-use super::attention::TILE;
 use super::buffer::{Arg, Buffer, Kind, args};
 use super::shim::Shim;
 
@@ -142,24 +142,26 @@ impl<'a> Model<'a> {
         grads: &mut [f64],
     ) {
         let width = self.config().hidden_size;
-        let (rows, a_block) = (x.count / width, 16);
-        let blocks = rows.div_ceil(a_block);
+        let rows = x.count / width;
+        let blocks = rows.div_ceil(ROWS);
         let (w, partial) = (
             self.master(span),
             Buffer::unwritten(Kind::F32, blocks * width),
         );
-        let arguments = args![x, &w, r, dy, dx, &partial, rows, width, a_block];
+        let arguments = args![x, &w, r, dy, dx, &partial, rows, width, ROWS];
         self.shim
-            .launch("rms_norm_backward", [blocks, 1, 1], &arguments);
+            .launch("rms_norm_backward", [rows, 1, 1], &arguments);
         self.add_parts(&partial, &mut grads[span.clone()]);
     }
 
     fn add_parts(&self, partial: &Buffer, grads: &mut [f64]) {
         let sums = Buffer::of(Kind::F32, grads);
         let (width, parts) = (grads.len(), partial.count / grads.len());
-        let grid = [width.div_ceil(256), 1, 1];
-        self.shim
-            .launch("add_parts", grid, &args![partial, &sums, parts, width]);
+        self.shim.launch(
+            "add_parts",
+            [width, 1, 1],
+            &args![partial, &sums, parts, width],
+        );
         grads.copy_from_slice(&sums.values());
     }
 
@@ -182,8 +184,8 @@ impl<'a> Model<'a> {
             kv,
             self.eps()
         ];
-        let grid = [self.rows, (heads + 2 * kv).div_ceil(4), 1];
-        self.shim.launch("turn_heads", grid, &arguments);
+        let counts = [self.rows, heads + 2 * kv, 1];
+        self.shim.launch("turn_heads", counts, &arguments);
         raw
     }
 
@@ -193,9 +195,8 @@ impl<'a> Model<'a> {
     }
 
     fn add(&self, y: &Buffer, x: &Buffer) {
-        let grid = [y.count.div_ceil(256), 1, 1];
         self.shim
-            .launch("add_to", grid, &args![y, x, Arg::I64(y.count)]);
+            .launch("add_to", [y.count, 1, 1], &args![y, x, Arg::I64(y.count)]);
     }
 
     fn block(&self, h: Buffer, spans: &LayerSpans) -> (Buffer, Kept) {
@@ -209,8 +210,8 @@ impl<'a> Model<'a> {
         let out = self.shim.unwritten_act(rows * heads * HEAD);
         let lse = Buffer::unwritten(Kind::F32, heads * rows);
         let arguments = args![&qkv, &self.tiles, &out, &lse, rows, heads, kv, scale()];
-        let grid = [self.tiles.count / 3, heads, 1];
-        self.shim.launch("flash_forward", grid, &arguments);
+        let counts = [self.tiles.count / 3, heads, 1];
+        self.shim.launch("flash_forward", counts, &arguments);
         let o = times_transposed(&out.values(), &self.matrix(&spans.o), heads * HEAD);
         let middle = Buffer::of(Kind::F32, &h.values());
         self.add(&middle, &Buffer::of(Kind::F32, &o));
@@ -242,9 +243,9 @@ impl<'a> Model<'a> {
     /// A gradient of the residual stream as products read it.
     fn rounded(&self, dh: &Buffer) -> Vec<f64> {
         let y = self.shim.unwritten_act(dh.count);
-        let grid = [dh.count.div_ceil(256), 1, 1];
+        let counts = [dh.count, 1, 1];
         self.shim
-            .launch("to_activations", grid, &args![dh, &y, Arg::I64(dh.count)]);
+            .launch("to_activations", counts, &args![dh, &y, Arg::I64(dh.count)]);
         y.values()
     }
 
@@ -286,10 +287,9 @@ impl<'a> Model<'a> {
         add_transposed(&mut grads[spans.o.clone()], &dmiddle, &kept.out.values(), d);
         let dmixed = self.shim.act(&times(&dmiddle, &self.matrix(&spans.o), d));
         let delta = Buffer::unwritten(Kind::F32, heads * rows);
-        let grid = [rows, heads.div_ceil(4), 1];
         self.shim.launch(
             "flash_delta",
-            grid,
+            [rows, heads, 1],
             &args![&kept.out, &dmixed, &delta, rows, heads],
         );
         let dqkv = self.shim.unwritten_act(kept.qkv.count);
@@ -324,8 +324,8 @@ impl<'a> Model<'a> {
     }
 
     fn unturn(&self, dqkv: &Buffer, kept: &Kept, spans: &LayerSpans, grads: &mut [f64]) {
-        let (heads, kv, a_block) = (self.config().heads, self.config().kv_heads, 16);
-        let blocks = self.rows.div_ceil(a_block);
+        let (heads, kv) = (self.config().heads, self.config().kv_heads);
+        let blocks = self.rows.div_ceil(ROWS);
         let [bias, q_norm, k_norm] = self.optional(spans);
         let of_norms = Buffer::unwritten(Kind::F32, blocks * 2 * HEAD);
         let of_bias = Buffer::unwritten(Kind::F32, blocks * (heads + 2 * kv) * HEAD);
@@ -345,13 +345,13 @@ impl<'a> Model<'a> {
             parts[0],
             parts[1],
             self.rows,
-            a_block,
+            ROWS,
             heads,
             kv,
             self.eps()
         ];
         self.shim
-            .launch("turn_heads_backward", [blocks, 1, 1], &arguments);
+            .launch("turn_heads_backward", [self.rows, 1, 1], &arguments);
         if let Some(span) = &spans.qkv_bias {
             self.add_parts(&of_bias, &mut grads[span.clone()]);
         }
@@ -406,11 +406,8 @@ impl<'a> Model<'a> {
         let arguments = args![
             &z, &dz, &targets, heat, &lse, &entropy, &slopes[0], &slopes[1], vocabulary
         ];
-        self.shim.launch(
-            "logit_gradient",
-            [n, vocabulary.div_ceil(2048), 1],
-            &arguments,
-        );
+        self.shim
+            .launch("logit_gradient", [n, vocabulary, 1], &arguments);
         let dz = dz.values();
         add_transposed(
             &mut grads[layout.head.clone()],
@@ -443,12 +440,12 @@ impl<'a> Model<'a> {
         order.sort_by_key(|&row| case.ids[row]);
         let begins = |&i: &usize| i == 0 || case.ids[order[i]] != case.ids[order[i - 1]];
         let mut starts: Vec<usize> = (0..self.rows).filter(begins).collect();
-        let grid = [starts.len(), width.div_ceil(256), 1];
+        let counts = [starts.len(), width, 1];
         starts.push(self.rows);
         let (order, starts) = (Buffer::ids(&order), Buffer::ids(&starts));
         let table = Buffer::of(Kind::F32, grads);
         let arguments = args![dh, &self.ids, &order, &starts, &table, width];
-        self.shim.launch("embed_backward", grid, &arguments);
+        self.shim.launch("embed_backward", counts, &arguments);
         grads.copy_from_slice(&table.values());
     }
 }

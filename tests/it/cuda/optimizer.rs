@@ -3,21 +3,18 @@
 use super::buffer::{Arg, Buffer, Kind, args};
 use super::normals;
 use super::shim::Shim;
+use pipe::learn::device::kernels::PART;
 
 /// Squares of all gradients, and two steps of AdamW with and without clipping, as `learn::optim` makes them.
 pub fn steps(shim: &Shim, n: usize) {
     use pipe::learn::optim;
     let g = Buffer::of(Kind::F32, &normals("g", n, 0.3));
-    let parts = n.div_ceil(16384);
+    let parts = n.div_ceil(PART);
     let (partial, squares) = (
         Buffer::unwritten(Kind::F64, parts),
         Buffer::unwritten(Kind::F64, 1),
     );
-    shim.launch(
-        "square_parts",
-        [parts, 1, 1],
-        &args![&g, Arg::I64(n), &partial],
-    );
+    shim.launch("square_parts", [n, 1, 1], &args![&g, Arg::I64(n), &partial]);
     shim.launch(
         "square_sum",
         [1, 1, 1],
@@ -66,7 +63,7 @@ pub fn steps(shim: &Shim, n: usize) {
             ]
             .to_vec();
             arguments.extend(rates.map(Arg::F32));
-            shim.launch("adamw", [n.div_ceil(256), 1, 1], &arguments);
+            shim.launch("adamw", [n, 1, 1], &arguments);
             // The same in f32, operation by operation.
             let [beta1, rest1, beta2, rest2, scale2, eps, move_by, keep] = rates.map(|x| x as f32);
             let [weights, first, second] = &mut kept;

@@ -13,12 +13,28 @@ use super::buffer::{Arg, Buffer, Kind};
 use super::cases;
 use super::declared::{Signature, signatures};
 use crate::skipped::skip;
+use pipe::learn::device::kernels;
 
 /// As which the text is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Variant {
     pub act: Kind,
     pub head: usize,
+}
+
+impl Variant {
+    pub fn compiled(self) -> kernels::Variant {
+        kernels::Variant {
+            bf16: self.act == Kind::Bf16,
+            head: self.head,
+        }
+    }
+}
+
+/// The grid of a launch, as a device has it.
+pub fn grid_of(name: &str, counts: [usize; 3]) -> [usize; 3] {
+    let grid = kernels::kernel(name).grid(counts);
+    grid.expect("a grid has room").map(|blocks| blocks as usize)
 }
 
 type Launch = unsafe extern "C" fn(
@@ -33,7 +49,7 @@ type Launch = unsafe extern "C" fn(
 /// One variant, loaded.
 pub struct Shim {
     pub variant: Variant,
-    kernels: BTreeMap<String, Signature>,
+    pub kernels: BTreeMap<String, Signature>,
     launch: Launch,
     stride: *mut c_int,
     without: *mut c_int,
@@ -89,10 +105,8 @@ impl Shim {
         std::fs::write(&source, program(&kernels)).unwrap();
         let mut command = Command::new(compiler);
         command.args(["-std=gnu11", "-O2", "-w", "-fPIC", "-shared"]);
-        command.args(["-ffp-contract=off", &format!("-DHEAD={}", variant.head)]);
-        if variant.act == Kind::F32 {
-            command.arg("-DACT_F32");
-        }
+        command.arg("-ffp-contract=off");
+        command.args(variant.compiled().defines());
         command.arg("-o").args([&library, &source]).arg("-lm");
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
@@ -130,8 +144,9 @@ impl Shim {
         Buffer::unwritten(self.variant.act, len)
     }
 
-    /// Runs the whole grid, once for every order.
-    pub fn launch(&self, name: &str, grid: [usize; 3], arguments: &[Arg]) {
+    /// Runs the kernel for that many of what it counts, once for every order.
+    pub fn launch(&self, name: &str, counts: [usize; 3], arguments: &[Arg]) {
+        let grid = grid_of(name, counts);
         let signature = &self.kernels[name];
         signature.expect(name, arguments, self.variant.act);
         let buffers: Vec<&Buffer> = arguments.iter().filter_map(Arg::buffer).collect();

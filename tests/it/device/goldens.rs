@@ -55,7 +55,7 @@ fn flat(t: &Tensor) -> Vec<f32> {
 }
 
 #[test]
-fn an_adapter_has_the_logits_and_gradients_of_peft_on_a_device() {
+pub fn an_adapter_has_the_logits_and_gradients_of_peft_on_a_device() {
     let Some(folder) = reference(&["lora.json"]) else {
         return;
     };

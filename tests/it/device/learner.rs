@@ -24,10 +24,11 @@ use pipe::learn::weights::Weights;
 use std::collections::BTreeSet;
 
 /// No biases: AdamW makes a full step of the rounding noise that is the gradient of a key's bias.
-const MODELS: [(Family, Head); 2] = [(Family::Qwen3, Head::Tied), (Family::Llama, Head::Untied)];
+pub const MODELS: [(Family, Head); 2] =
+    [(Family::Qwen3, Head::Tied), (Family::Llama, Head::Untied)];
 
 /// An adapter that changes something, on all but the lowest block and one linear layer of it.
-fn adapter(weights: &Weights) -> Adapter {
+pub fn adapter(weights: &Weights) -> Adapter {
     let options = LoraOptions {
         rank: 3,
         alpha: 6.0,
@@ -43,7 +44,7 @@ fn adapter(weights: &Weights) -> Adapter {
     adapter
 }
 
-fn weights_of((family, head): (Family, Head)) -> Weights {
+pub fn weights_of((family, head): (Family, Head)) -> Weights {
     weights(family, head)
 }
 
@@ -54,12 +55,12 @@ fn both(model: (Family, Head), adapted: bool, keep: Keep) -> [Box<dyn Learner>; 
     let cpu = Cpu::new(weights.clone(), adapter.clone(), true, keep);
     [
         Box::new(cpu),
-        device::open("candle", weights, adapter, true, keep).expect("opened"),
+        device::open(super::own(), weights, adapter, true, keep).expect("opened"),
     ]
 }
 
 /// Rows of several micro-batches; but of a preference, one has nothing that is scored.
-fn rows(name: &str) -> Vec<Row> {
+pub fn rows(name: &str) -> Vec<Row> {
     let mut rng = Seed::new(11).rng();
     let row = |i: usize, rng: &mut pipe::base::rng::Rng| {
         let n = [700, 650, 30, 34, 420, 390, 5, 8][i];
@@ -75,11 +76,16 @@ fn rows(name: &str) -> Vec<Row> {
     rows
 }
 
+/// The supervised loss of a window of so many tokens.
+pub fn sft(tokens: usize) -> Goal<'static> {
+    Goal::Logp(Box::new(SftObjective::new(tokens)))
+}
+
 /// What is lost on these rows; `learner` says what the reference makes of them.
 fn goal(name: &str, rows: &[Row], learner: &mut dyn Learner) -> Result<Goal<'static>> {
     let tokens: usize = rows.iter().map(Row::scored).sum();
     Ok(match name {
-        "sft" => Goal::Logp(Box::new(SftObjective::new(tokens))),
+        "sft" => sft(tokens),
         "dpo" => {
             let reference = learner.score(Policy::Reference, rows, 1.0)?;
             let sum = |row: &Vec<f32>| row.iter().map(|&x| f64::from(x)).sum();
@@ -136,7 +142,7 @@ fn goal(name: &str, rows: &[Row], learner: &mut dyn Learner) -> Result<Goal<'sta
 }
 
 /// Three steps of an objective. Gives the loss and norm of each, and the metrics of the last.
-fn steps(name: &str, learner: &mut dyn Learner) -> (Vec<f64>, Vec<(&'static str, f64)>) {
+pub fn steps(name: &str, learner: &mut dyn Learner) -> (Vec<f64>, Vec<(&'static str, f64)>) {
     let rows = rows(name);
     let (mut numbers, mut metrics) = (vec![], vec![]);
     for _ in 0..3 {
@@ -156,7 +162,7 @@ fn steps(name: &str, learner: &mut dyn Learner) -> (Vec<f64>, Vec<(&'static str,
     (numbers, metrics)
 }
 
-fn moved(learner: &dyn Learner, from: &[f32]) -> Vec<f32> {
+pub fn moved(learner: &dyn Learner, from: &[f32]) -> Vec<f32> {
     let snapshot = learner.snapshot().expect("numbers");
     let each = snapshot.trained.iter().zip(from);
     each.map(|(a, b)| a - b).collect()
@@ -339,7 +345,7 @@ fn a_window_that_is_broken_or_empty_is_told_as_the_kernels_tell_it() {
             Goal::Logp(Box::new(SftObjective::new(tokens)))
         };
         let cpu: Box<dyn Learner> = Box::new(Cpu::new(weights.clone(), None, false, Keep::All));
-        let there = device::open("candle", weights, None, false, Keep::All).expect("opened");
+        let there = device::open(super::own(), weights, None, false, Keep::All).expect("opened");
         let [ours, theirs] = [there, cpu].map(|mut learner| {
             let sum = learner.accumulate(&rows, &mut goal(&rows), 1.0, &mut |_| {});
             let sum = sum.expect("computed");

@@ -25,7 +25,7 @@ fn tokens(n: usize, seed: u64) -> Vec<u32> {
 fn both(weights: &Weights) -> [Box<dyn Learner>; 2] {
     [
         Box::new(Cpu::frozen(weights.clone(), None)),
-        device::open("candle", weights.clone(), None, false, Keep::All).expect("opened"),
+        device::open(super::own(), weights.clone(), None, false, Keep::All).expect("opened"),
     ]
 }
 
@@ -167,7 +167,7 @@ fn a_victim_on_a_device_is_what_it_is_on_the_kernels() {
     let (family, head) = FAMILIES[0];
     let weights = weights(family, head);
     let here: Box<dyn Victim> = Box::new(Here::new(&weights).expect("a language head"));
-    let there = device::victim("candle", &weights).expect("opened");
+    let there = device::victim(super::own(), &weights).expect("opened");
     let options = Options {
         tokens: 64,
         stop: &|| false,

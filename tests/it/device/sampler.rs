@@ -50,7 +50,7 @@ fn both(weights: Weights, adapter: Option<Adapter>) -> [Box<dyn Learner>; 2] {
     let cpu = Cpu::frozen(weights.clone(), adapter.clone());
     [
         Box::new(cpu),
-        device::open("candle", weights, adapter, false, Keep::All).expect("opened"),
+        device::open(super::own(), weights, adapter, false, Keep::All).expect("opened"),
     ]
 }
 
@@ -273,7 +273,7 @@ fn progress_is_told_and_stopping_is_heard() {
 }
 
 #[test]
-fn what_cannot_be_sampled_is_refused_as_the_kernels_refuse_it() {
+pub(super) fn what_cannot_be_sampled_is_refused_as_the_kernels_refuse_it() {
     let (family, head) = FAMILIES[0];
     let good = weights(family, head);
     let mut broken = good.clone();

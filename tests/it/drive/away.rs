@@ -17,7 +17,6 @@ use pipe::engine::store::Store;
 use pipe::engine::store::claims::Claim;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -171,13 +170,12 @@ look = "true"
 cancel = "true"
 "#;
 
-fn profile(space: &Space, more: &str) -> Profile {
-    let path = space.file("lab.toml", &format!("{more}{PROFILE}"));
-    Profile::read(&path).unwrap()
+fn profile(space: &Space, text: &str) -> Profile {
+    Profile::read(&space.file("lab.toml", text)).unwrap()
 }
 
-fn away(space: &Space, played: &Arc<Played>, more: &str) -> Arc<Away> {
-    let profile = profile(space, more);
+fn away(space: &Space, played: &Arc<Played>, text: &str) -> Arc<Away> {
+    let profile = profile(space, text);
     let mut store = space.store();
     store
         .share(Duration::from_secs_f64(profile.claim_seconds))
@@ -187,7 +185,15 @@ fn away(space: &Space, played: &Arc<Played>, more: &str) -> Arc<Away> {
 }
 
 fn on(space: &Space, played: &Arc<Played>) -> impl FnOnce(&mut Settings) + use<> {
-    let away = away(space, played, "");
+    on_profile(space, played, PROFILE)
+}
+
+fn on_profile(
+    space: &Space,
+    played: &Arc<Played>,
+    text: &str,
+) -> impl FnOnce(&mut Settings) + use<> {
+    let away = away(space, played, text);
     move |settings| {
         let program = settings.program.clone();
         settings.executor = away.clone();
@@ -360,6 +366,42 @@ fn a_run_that_leaves_its_jobs_is_taken_up_by_the_next() {
 }
 
 #[test]
+fn what_is_left_before_it_was_submitted_is_submitted() {
+    let space = Space::new();
+    let played = played(|_| {});
+    let stop = Stop::default();
+    let spec = [slow(&space, 20), write("a", "x")];
+    let patient = PROFILE.replace("gather_seconds = 0.2", "gather_seconds = 60.0");
+    let left = space.run_with(
+        &spec,
+        |settings| {
+            on_profile(&space, &played, &patient)(settings);
+            settings.stop = stop.clone();
+        },
+        |event| {
+            if matches!(
+                event,
+                Event::State {
+                    state: State::Running { .. },
+                    ..
+                }
+            ) {
+                stop.leave();
+            }
+        },
+    );
+    assert_eq!(left.states(), ["interrupted"; 2]);
+    // One is left as soon as it was started, so that the other may not have been.
+    let submitted = played.submitted.load(Ordering::SeqCst);
+    assert!(submitted >= 1, "{:#?}", left.events);
+    let ran = space.run_with(&spec, on(&space, &played), |_| {});
+    let there = |state: &String| state == "done" || state == "hit";
+    assert!(ran.states().iter().all(there), "{:#?}", ran.events);
+    assert_eq!(ticks(&space).len(), 20);
+    assert_eq!(played.submitted.load(Ordering::SeqCst), 2, "a job a node");
+}
+
+#[test]
 fn a_request_to_stop_reaches_jobs_those_that_run_and_those_that_wait() {
     let space = Space::new();
     let played = played(|_| {});
@@ -433,8 +475,8 @@ fn how_a_node_failed_there_is_told_here() {
 fn a_node_that_no_partition_has_room_for_is_refused_before_anything_starts() {
     let space = Space::new();
     let played = played(|_| {});
-    let more = "partition = [{ name = \"small\", hours = 1 }]\n";
-    let away = away(&space, &played, more);
+    let text = format!("partition = [{{ name = \"small\", hours = 1 }}]\n{PROFILE}");
+    let away = away(&space, &played, &text);
     let needs = Value::Table([("gpus".to_string(), Value::Int(2))].into());
     let spec = write("a", "x").exec("needs", needs);
     let settings = Settings::on(away).unwrap();
@@ -461,7 +503,7 @@ fn no_secret_is_left_in_the_store_of_a_node_that_ran_elsewhere() {
     let away = away(
         &space,
         &played,
-        &format!("secrets_file = {:?}\n", text(&file)),
+        &format!("secrets_file = {:?}\n{PROFILE}", text(&file)),
     );
     let spec = [write("a", "x").exec("secret_env", "LAB_KEY")];
     let ran = space.run_with(&spec, |settings| settings.executor = away, |_| {});
@@ -609,27 +651,59 @@ fn of_many_who_want_a_claim_at_once_one_gets_it() {
 }
 
 #[test]
-fn a_profile_that_is_wrong_says_where() {
+fn a_profile_that_is_wrong_says_where_and_all_at_once() {
     let space = Space::new();
     let wrong = |text: &str| {
         let path = space.file("wrong.toml", text);
-        format!("{:#}", Profile::read(&path).unwrap_err())
+        let told = format!("{:#}", Profile::read(&path).unwrap_err());
+        told.replace(&format!("{}/", space.dir.path().display()), "")
     };
-    let told = wrong("executor = \"slurm\"\nqeue = 3\n");
-    assert!(
-        told.contains("unknown field `qeue`") && told.contains("line 2"),
-        "{told}"
-    );
     let told = wrong("executor = \"pbs\"\n");
-    assert!(
-        told.contains("expected one of `slurm`, `ray`, `command`"),
-        "{told}"
-    );
+    assert!(told.contains("`slurm`, `ray`, `command`"), "{told}");
+    assert!(told.contains("wrong.toml:1:12"), "{told}");
     assert!(wrong("executor = \"ray\"\n").contains("needs an `address`"));
-    let told = wrong("executor = \"slurm\"\nclaim_seconds = 0\n");
-    assert!(
-        told.contains("`claim_seconds` is 0, and is at least 0.1"),
+    assert!(wrong("jobs = 3\n").contains("`executor` is missing"));
+    let told = wrong(
+        r#"executor = "slurm"
+qeue = 3
+jobs = 0
+pack_seconds = "long"
+claim_seconds = 0
+grace_seconds = -1.0
+[[partition]]
+name = "none"
+cpus = 0
+memory = "0GB"
+[[partition]]
+gpus = -1
+gpu_memory = "much"
+hours = 0.0
+[command]
+submit = "true"
+"#,
+    );
+    let lines: Vec<&str> = told.lines().collect();
+    let errors = lines.iter().filter(|line| line.starts_with("error: "));
+    let errors: Vec<&str> = errors.map(|line| &line[7..]).collect();
+    assert_eq!(
+        errors,
+        [
+            "unknown entry `qeue`",
+            "`jobs` is 0: nothing could run",
+            "`pack_seconds` expects a number, got string \"long\"",
+            "`claim_seconds` is 0, and is at least 0.1",
+            "`grace_seconds` is -1, and is between 0 and 86400",
+            "`cpus` is 0: nothing could run there",
+            "`memory` is 0: nothing could run there",
+            "`name` is missing",
+            "`gpus` expects a whole number that is not negative, got integer `-1`",
+            "`gpu_memory`: a size is as \"40GB\", not \"much\"",
+            "`hours` is 0: nothing could run there",
+            "`cancel` is missing",
+            "`look` is missing",
+        ],
         "{told}"
     );
-    assert!(Path::new("/dev/null").exists());
+    let caret = " --> wrong.toml:9:8\n  |\n9 | cpus = 0\n  |        ^\n";
+    assert!(told.contains(caret), "{told}");
 }

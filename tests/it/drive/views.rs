@@ -6,7 +6,7 @@ use pipe::engine::events::event::{Event, OrphanAction, State};
 use pipe::engine::events::journal;
 use pipe::engine::run::pulse::Pulse;
 use pipe::report::progress::{of_whole, short};
-use pipe::report::remaining::{Open, seconds};
+use pipe::report::remaining::{Left, Open, seconds};
 use pipe::report::telling::Telling;
 use pipe::report::view::RunView;
 
@@ -152,20 +152,14 @@ fn silence_is_a_multiple_of_the_usual_distance_and_at_least_a_minute() {
 }
 
 #[test]
-fn a_node_that_makes_its_first_step_is_not_silent_for_a_minute() {
+fn a_node_that_loads_and_makes_its_first_step_has_a_minute_for_each() {
     let mut pulse = Pulse::new(0.0);
-    assert_eq!(pulse.worth_saying(10.0, true), None);
-    assert_eq!(pulse.worth_saying(11.0, true), Some(11.0));
-    assert_eq!(
-        pulse.worth_saying(11.0, false),
-        None,
-        "it has come further before"
-    );
+    assert_eq!(pulse.silent(11.0), None);
+    assert_eq!(pulse.silent(61.0), Some(61.0), "it may hang");
     // It has loaded what it needs, and said so.
     pulse.beat(12.0);
-    assert_eq!(pulse.worth_saying(21.0, true), None);
-    assert_eq!(pulse.worth_saying(23.0, true), Some(11.0));
-    assert_eq!(pulse.worth_saying(133.0, false), Some(121.0));
+    assert_eq!(pulse.silent(71.0), None);
+    assert_eq!(pulse.silent(133.0), Some(121.0));
 }
 
 /// Nine hundred of a thousand answers were in the journal; ten a second are made.
@@ -218,6 +212,7 @@ fn a_view_knows_what_is_left_and_who_is_silent() {
         gpus: 0,
         waits_for: vec![],
         expected_seconds: expected,
+        expected_at_most: false,
         expected_dollars: None,
         expected_calls: None,
     };
@@ -258,7 +253,13 @@ fn a_view_knows_what_is_left_and_who_is_silent() {
     view.hear(11_000, &progress(30));
     // Ten ticks in ten seconds; it began at tick 20.
     assert_eq!(view.node("a").unwrap().left(11_000), Some(70.0));
-    assert_eq!(view.left(11_000), (120.0, false), "c is of unknown length");
+    let left = view.left(11_000);
+    assert_eq!(
+        (left.seconds, left.known),
+        (120.0, false),
+        "c is of unknown length"
+    );
+    assert_eq!(left.told().unwrap(), "more than 2 m 0 s");
     assert_eq!(view.node("a").unwrap().silent(12_000), None);
     let long = view.node("a").unwrap().silent(200_000).unwrap();
     assert_eq!(long, 189.0);
@@ -267,6 +268,62 @@ fn a_view_knows_what_is_left_and_who_is_silent() {
         None,
         "it does not run"
     );
+}
+
+fn exactly(seconds: f64) -> Left {
+    Left {
+        seconds,
+        known: true,
+        at_most: false,
+    }
+}
+
+/// What formulas say is more than it takes: until a node has a pace of its own, nobody says "about".
+#[test]
+fn what_formulas_say_is_said_to_be_no_more_than_that() {
+    let space = Space::new();
+    let mut planned = vec![];
+    let spec = [write("a", "x"), write("b", "y")];
+    space.run_with(
+        &spec,
+        |_| {},
+        |event| {
+            if let Event::RunStarted { nodes, .. } = event {
+                planned.extend(nodes.clone());
+            }
+        },
+    );
+    (planned[0].expected_seconds, planned[0].expected_at_most) = (Some(600.0), true);
+    planned[1].expected_seconds = Some(20.0);
+    let (run, threads) = ("r".to_string(), 1);
+    let mut view = RunView::default();
+    view.hear(
+        0,
+        &Event::RunStarted {
+            run,
+            threads,
+            nodes: planned,
+        },
+    );
+    let state = State::Running {
+        attempt: "x".into(),
+        threads: 1,
+    };
+    let node = "a".to_string();
+    view.hear(0, &Event::State { node, state });
+    assert_eq!(view.left(0).told().unwrap(), "up to 10 m 20 s");
+    let progress = |done| Event::Progress {
+        node: "a".into(),
+        done,
+        total: 10,
+        unit: "steps".into(),
+        note: String::new(),
+        made: None,
+        sampled: None,
+    };
+    view.hear(0, &progress(0));
+    view.hear(4000, &progress(4));
+    assert_eq!(view.left(4000).told().unwrap(), "about 26 s");
 }
 
 /// What waits for others is not divided by who works beside them.
@@ -306,7 +363,7 @@ fn what_is_left_is_the_longest_way_of_what_waits_for_each_other() {
         view.hear(0, &Event::State { node, state });
     }
     // Of 170 seconds of work two at once would do 85 each: `b` cannot begin before `a` is done.
-    assert_eq!(view.left(0), (150.0, true));
+    assert_eq!(view.left(0), exactly(150.0));
     // One at work that has nothing left to do still works.
     let progress = Event::Progress {
         node: "c".into(),
@@ -318,7 +375,7 @@ fn what_is_left_is_the_longest_way_of_what_waits_for_each_other() {
         sampled: None,
     };
     view.hear(0, &progress);
-    assert_eq!(view.left(0), (150.0, true));
+    assert_eq!(view.left(0), exactly(150.0));
     // A hit waits for nobody.
     let mut again = vec![];
     space.run_with(
@@ -377,6 +434,7 @@ fn the_line_of_the_whole_counts_what_is_there_and_what_went_wrong() {
         gpus: 0,
         waits_for: vec![],
         expected_seconds: expected,
+        expected_at_most: false,
         expected_dollars: None,
         expected_calls: None,
     };

@@ -1,6 +1,7 @@
 //! What the engine notices of a store that something happened to, and that it believes its own index only as far as it may.
 
 use super::*;
+use pipe::engine::events::life;
 use pipe::engine::store::Lookup;
 use pipe::engine::store::record::Artifact;
 
@@ -272,11 +273,11 @@ fn a_run_is_alive_as_long_as_its_engine() {
         |_| {},
         |event| {
             if let Event::RunStarted { run, .. } = event {
-                seen.push(journal::alive(&store, run));
+                seen.push(life::alive(&store, run));
             }
         },
     );
     assert_eq!(seen, [true]);
     // What another test starts has this process's files open until it begins.
-    wait_until(|| !journal::alive(&space.store(), &ran.outcome.run));
+    wait_until(|| !life::alive(&space.store(), &ran.outcome.run));
 }

@@ -2,7 +2,7 @@
 
 use pipe::base::bounded::{is_inner, is_name};
 use pipe::base::hash::{Digest, Key};
-use pipe::engine::events::journal;
+use pipe::engine::events::{journal, life};
 use pipe::engine::kind::Type;
 use pipe::engine::kind::attempt::{Attempt, Spec};
 use pipe::engine::store::record::{Artifact, Record};
@@ -297,7 +297,7 @@ fn a_run_is_named_by_its_id() {
             panic!("{id:?} was read");
         };
         assert!(format!("{error:#}").contains("is no run"), "{error:#}");
-        assert!(!journal::alive(&store, id));
+        assert!(!life::alive(&store, id));
     }
 }
 

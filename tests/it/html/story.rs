@@ -443,7 +443,7 @@ fn the_largest_difference_is_settled_readable_and_of_one_unit() {
     assert!(
         unread
             .headline
-            .ends_with(" on answers of which more than a tenth are unreadable."),
+            .ends_with(" on answers of which more than a tenth are unreadable or have no verdict."),
         "{}",
         unread.headline
     );

@@ -12,6 +12,7 @@ use pipe::engine::store::Store;
 use pipe::engine::store::remote::{Anyone, Terms};
 use pipe::engine::system::{Process, clock};
 use pipe::remote::{Address, Bucket, collect, sweep};
+use pipe::report::telling;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -150,7 +151,12 @@ fn executed_once(dir: &Path, store: &(dyn Fn(&Space) -> Store + Sync)) {
     let by = waiter.1.iter().find(|by| by.node == "slow").unwrap();
     assert_eq!(by.run, maker.0.provenance.run);
     assert_eq!(by.host, Process::own().unwrap().host);
-    assert!(by.remote.is_some() && !by.orphan);
+    assert!(by.remote.is_some() && by.here && !by.orphan);
+    let told = telling::holder(Some(by));
+    assert!(
+        told.starts_with("another run on this machine makes it: process "),
+        "{told}"
+    );
 }
 
 #[test]
@@ -234,6 +240,11 @@ fn a_lease_that_nobody_renews_is_taken_over_when_it_has_lasted() {
         ("elsewhere", "theirs")
     );
     assert_eq!(held[0].since_ms, 1_000_000_000_000);
+    let told = telling::holder(Some(&held[0]));
+    assert!(
+        told.starts_with("another machine makes it: elsewhere, "),
+        "{told}"
+    );
     let lease = lease(&server, &key);
     assert_eq!(
         (&lease["number"], &lease["released"]),
@@ -347,12 +358,50 @@ fn who_lost_his_lease_stops_and_takes_what_the_other_made() {
     assert_eq!(ran.states(), ["hit"]);
     assert!(lines(&ticks).len() < 150, "it was stopped on the way");
     let retried = ran.events.iter().any(|event| {
-        matches!(event, Event::Retry { class: Class::Evicted, message, .. } if message.contains("another machine has it"))
+        matches!(event, Event::Retry { class: Class::Evicted, message, .. } if message.contains("another run has it"))
     });
     assert!(retried, "{:?}", ran.events);
     assert_eq!(ran.record("slow"), made.record("slow"));
     // It is not ours to give up.
     assert_eq!(lease(&server, &key)["number"], 9);
+}
+
+/// Nothing is started any more, so nobody would ever look whether the other has made it.
+#[test]
+fn who_lost_his_lease_when_nothing_is_to_start_any_more_is_skipped() {
+    let server = Server::start(Duration::ZERO);
+    let dir = tempfile::tempdir().unwrap();
+    let bad = toy(&crate::toys::FAIL, "bad")
+        .with("how", "transient")
+        .exec("heals_at", 99_i64);
+    let slow = slow(dir.path(), 100_000);
+    let key = key(std::slice::from_ref(&slow));
+    let ran = run_store(
+        &at(&Space::new(), &server, terms(LASTS)),
+        &graph(&[slow, bad]),
+        &Wanted::default(),
+        |settings| {
+            settings.capacity.threads = 8;
+            settings.fail_fast = true;
+            // Before it has failed for good the other is at work.
+            settings.retries.pause = Duration::from_secs(1);
+        },
+        |event| {
+            if let Event::State {
+                node,
+                state: State::Failed { .. },
+            } = event
+            {
+                assert_eq!(node, "bad");
+                server.add(&name(&key), of_another(9, Duration::from_secs(3600)));
+            }
+        },
+    );
+    assert_eq!(ran.states(), ["skipped bad", "failed"]);
+    assert!(
+        !lines(&dir.path().join("ticks")).is_empty(),
+        "it was at work"
+    );
 }
 
 /// It does not hear that it is to stop, and gives other bytes each time.
@@ -380,7 +429,7 @@ fn who_finishes_all_the_same_commits_nothing_beside_the_other_s_record() {
     });
     assert_eq!(ran.states(), ["hit"]);
     assert_eq!(ran.record("a"), made.record("a"));
-    assert!(ran.said("a", "another machine has it"), "{:?}", ran.events);
+    assert!(ran.said("a", "another run has it"), "{:?}", ran.events);
     assert!(
         !ran.events
             .iter()

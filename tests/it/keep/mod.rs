@@ -18,6 +18,7 @@ use crate::engine::wait_until;
 use pipe::base::hash::Key;
 use pipe::engine::events::event::{Counts, End, Event, State};
 use pipe::engine::events::journal::{self, Journal, RunInfo, Stamped};
+use pipe::engine::events::life;
 use pipe::engine::gc::collect::{Item, Policy, Proposal, What, propose};
 use pipe::engine::gc::sweep::{Swept, sweep};
 use pipe::engine::graph::manifest::Manifest;
@@ -133,7 +134,7 @@ impl Space {
                 .iter()
                 .any(ended)
             {
-                wait_until(|| !journal::alive(&self.store, &id));
+                wait_until(|| !life::alive(&self.store, &id));
             }
         }
         propose(&self.store, policy).unwrap()

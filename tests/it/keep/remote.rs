@@ -4,10 +4,11 @@
 use crate::engine::{Ran, Space, Toy, graph, join, metric_steps, run_store, toy, write};
 use anyhow::{Result, bail};
 use pipe::base::hash::{Digest, Key};
-use pipe::engine::plan::{self, Wanted};
+use pipe::engine::graph::changes::Reason;
+use pipe::engine::plan::{self, Asking, Planned, Wanted};
 use pipe::engine::store::Store;
 use pipe::engine::store::remote::{
-    Anyone, Leased, Published, Remote, Signature, Signed, Terms, Trust, Version, Wait,
+    Anyone, Leased, Published, Reconciled, Remote, Signature, Signed, Terms, Trust, Version, Wait,
 };
 use pipe::engine::system::files::{Blob, tree_digest, tree_digest_with_modes};
 use pipe::remote::{Address, Bucket};
@@ -100,8 +101,8 @@ impl Remote for Watched {
         self.bucket.known(key)
     }
 
-    fn record(&self, key: &Key) -> Result<Option<Signed>> {
-        self.bucket.record(key)
+    fn records(&self, keys: &[&Key]) -> Vec<Result<Option<Signed>>> {
+        self.bucket.records(keys)
     }
 
     fn publish(
@@ -137,6 +138,18 @@ impl Remote for Watched {
 
     fn lacking(&self, blobs: &[&Blob]) -> Result<BTreeSet<Digest>> {
         self.bucket.lacking(blobs)
+    }
+
+    fn doubt(&self, digest: &Digest) {
+        self.bucket.doubt(digest);
+    }
+
+    fn reconcile(
+        &self,
+        whole: bool,
+        sound: &dyn Fn(&Key, &str) -> Result<()>,
+    ) -> Result<Reconciled> {
+        self.bucket.reconcile(whole, sound)
     }
 
     fn settle(&self) -> Result<()> {
@@ -432,16 +445,187 @@ fn a_plan_makes_nothing_and_asks_the_index_alone() {
 }
 
 #[test]
-fn what_is_not_in_the_index_yet_is_found_when_the_node_is_about_to_start() {
+fn what_is_not_in_the_index_is_asked_for_and_the_index_is_named() {
     let (_one, remote, _) = published();
     remote.forget_index();
     let other = Space::new();
-    let store = store(&other, &remote);
-    let plan = plan::plan(&store, &graph(&spec()), &Wanted::default()).unwrap();
-    assert_eq!(plan.nodes[0].decision.verdict.word(), "run");
+    let graph = graph(&spec());
+    for asking in [Asking::Some, Asking::All] {
+        let store = store(&other, &remote);
+        let plan = plan::plan_asking(&store, &graph, &Wanted::default(), asking).unwrap();
+        let hit = |n: &Planned| n.decision.verdict.word() == "hit";
+        assert!(plan.nodes.iter().all(hit), "{asking:?}");
+        let told: Vec<&String> = plan.remarks.values().collect();
+        match asking {
+            Asking::Some => {
+                assert_eq!(told.len(), 1, "{told:?}");
+                let words = "lacks 3 records that lie there (found by name): `pipe push`";
+                assert!(told[0].contains(words), "{told:?}");
+            }
+            // Whoever wants everything gets it.
+            Asking::All => assert!(told.is_empty(), "{told:?}"),
+        }
+    }
     let ran = run(&other, &remote, &spec());
     assert_eq!(ran.states(), ["hit"; 3]);
     assert!(other.store().found(&ran.record("ab").key).is_some());
+}
+
+/// A part of it that is gone is noticed as well, wherever the nodes stand that it had.
+#[test]
+fn of_thousands_that_the_index_lacks_some_are_asked_for() {
+    let space = Space::new();
+    let remote = Arc::new(Folder::new(&space));
+    let toys: Vec<Toy> = (0..300)
+        .map(|n| write(&format!("w{n}"), &format!("{n}")))
+        .collect();
+    run(&space, &remote, &toys);
+    remote.forget_index();
+    let store = store(&Space::new(), &remote);
+    let plan = plan::plan(&store, &graph(&toys), &Wanted::default()).unwrap();
+    let hits = plan.nodes.iter();
+    let hits = hits.filter(|n| n.decision.verdict.word() == "hit").count();
+    assert_eq!(hits, 256);
+    let told: Vec<&String> = plan.remarks.values().collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("lacks 256 records"), "{told:?}");
+    assert!(told[0].contains("not all were asked for"), "{told:?}");
+}
+
+/// Records that are only in `actions/` go into the index, whoever made them; what is no record stays out, and is named.
+#[test]
+fn an_index_is_made_of_what_lies_there() {
+    let (one, remote, made) = published();
+    let reconcile = |whole: bool| {
+        let store = store(&one, &remote);
+        store.reconcile(whole).unwrap()
+    };
+    assert_eq!(
+        reconcile(false),
+        Reconciled::default(),
+        "nothing is lacking"
+    );
+    assert_eq!(reconcile(true), Reconciled::default());
+    remote.forget_index();
+    fs::write(remote.record(&made.record("b").key), "half").unwrap();
+    let found = reconcile(false);
+    assert_eq!(found.indexed, 2);
+    let wrong: Vec<(&Key, &String)> = found.wrong.iter().collect();
+    assert_eq!(wrong.len(), 1);
+    assert_eq!(*wrong[0].0, made.record("b").key);
+    assert!(wrong[0].1.contains("it has no seal"), "{wrong:?}");
+    let other = Space::new();
+    let store = store(&other, &remote);
+    let plan = plan::plan(&store, &graph(&spec()), &Wanted::default()).unwrap();
+    let words = plan.nodes.iter().map(|n| n.decision.verdict.word());
+    assert_eq!(words.collect::<Vec<_>>(), ["hit", "run", "maybe"]);
+    let told: Vec<&String> = plan.remarks.values().collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("it has no seal"), "{told:?}");
+}
+
+/// What the index has of a record that is torn or gone where it lies is not believed by who gives it again.
+#[test]
+fn a_record_that_only_the_index_has_is_given_again() {
+    for torn in [true, false] {
+        let (one, remote, made) = published();
+        let path = remote.record(&made.record("a").key);
+        let good = fs::read_to_string(&path).unwrap();
+        match torn {
+            // As many bytes, so that it has to be read.
+            true => fs::write(&path, good.replace("red", "rad")).unwrap(),
+            false => fs::remove_file(&path).unwrap(),
+        }
+        let store = store(&one, &remote);
+        let found = store.reconcile(torn).unwrap();
+        assert_eq!((found.indexed, found.wrong.len()), (0, usize::from(torn)));
+        let published = store.publish(&made.record("a"), true, &|| false).unwrap();
+        assert_eq!(published, Some(Published::New));
+        assert_eq!(fs::read_to_string(&path).unwrap(), good);
+    }
+}
+
+/// A large blob is looked for by its size alone, unless somebody has read it and found something else.
+#[test]
+fn bytes_that_somebody_found_wrong_are_written_again() {
+    let space = Space::new();
+    let remote = Arc::new(Folder::new(&space));
+    let toys = [
+        write("w", &"x".repeat(1_500_000)),
+        join("j", "w", Some("w")),
+    ];
+    let ran = run(&space, &remote, &toys);
+    let record = ran.record("w");
+    let blob = &record.outputs["out"].files[0];
+    let good = fs::read(remote.object(&blob.digest)).unwrap();
+    let mut bad = good.clone();
+    bad[7] ^= 1;
+    let damage = || {
+        fs::remove_file(remote.object(&blob.digest)).unwrap();
+        fs::write(remote.object(&blob.digest), &bad).unwrap();
+    };
+    damage();
+    // By its size it is there.
+    let there = store(&space, &remote);
+    there.publish(&record, true, &|| false).unwrap();
+    assert_eq!(fs::read(remote.object(&blob.digest)).unwrap(), bad);
+    assert_eq!(there.doubt_remote(&[blob]).unwrap(), 1);
+    let lacking = there.remote().unwrap().lacking(&[blob]).unwrap();
+    assert_eq!(lacking, [blob.digest.clone()].into());
+    there.publish(&record, true, &|| false).unwrap();
+    assert_eq!(fs::read(remote.object(&blob.digest)).unwrap(), good);
+    assert_eq!(there.doubt_remote(&[blob]).unwrap(), 0);
+    assert!(there.remote().unwrap().lacking(&[blob]).unwrap().is_empty());
+    // Who meets it on arrival makes it here, and puts it right in the same run.
+    damage();
+    let other = Space::new();
+    let mut more = toys.to_vec();
+    more.push(join("again", "w", Some("j")));
+    let ran = run(&other, &remote, &more);
+    assert_eq!(ran.states(), ["done", "hit", "done"]);
+    assert_eq!(fs::read(remote.object(&blob.digest)).unwrap(), good);
+}
+
+/// Somebody removes what is old between the last look at it and the end of a push that wrote it again.
+#[test]
+fn what_goes_while_it_is_given_is_given_again() {
+    for (swept, back) in [(true, true), (false, false)] {
+        let space = Space::new();
+        let remote = Arc::new(Folder::new(&space));
+        let ran = space.run(&spec());
+        let there = store(&space, &remote);
+        let record = ran.record("a");
+        there.publish(&record, false, &|| false).unwrap();
+        let path = remote.object(&record.outputs["out"].files[0].digest);
+        fs::remove_file(&path).unwrap();
+        if swept {
+            fs::create_dir(remote.root.join("gc")).unwrap();
+            fs::write(remote.root.join("gc/swept-1"), "").unwrap();
+        }
+        there.remote().unwrap().settle().unwrap();
+        assert_eq!(
+            path.exists(),
+            back,
+            "where nobody made room nothing is looked at again"
+        );
+    }
+}
+
+#[test]
+fn bytes_that_never_were_here_are_not_said_to_have_been_removed() {
+    let (_one, remote, made) = published();
+    let other = Space::new();
+    assert_eq!(run(&other, &remote, &spec()).states(), ["hit"; 3]);
+    // Without the remote.
+    let plan = other.plan(&longer());
+    assert_eq!(plan.words(), ["run"; 4]);
+    assert_eq!(plan.reasons("a"), [Reason::NeverHere]);
+    // What was here and went is another thing.
+    let ran = run(&other, &remote, &longer());
+    assert_eq!(ran.states(), ["hit", "hit", "hit", "done"]);
+    other.store().evict(&made.record("a"), "room").unwrap();
+    let plan = other.plan(&[write("a", "red"), join("aa", "a", Some("a"))]);
+    assert_eq!(plan.reasons("a"), [Reason::Evicted]);
 }
 
 /// A create-only upload whose connection was cut is stored by some servers as an empty object.
@@ -541,6 +725,36 @@ fn who_is_not_trusted_is_named_and_the_node_is_made_here() {
         let found = bob.store().found(&ran.record("ab").key).unwrap();
         assert_eq!(found.signer.as_deref(), Some("ada"));
     }
+}
+
+/// Signatures are looked at beside the plan: one that is nobody's undoes what was planned with it, and nothing else.
+#[test]
+fn a_stranger_in_the_middle_of_a_plan_is_named_and_the_others_are_taken() {
+    let (eve, ada, bob) = (Space::new(), Space::new(), Space::new());
+    let remote = Arc::new(Folder::new(&eve));
+    run_as(&eve, &remote, "eve", &spec()[..1]);
+    let made = run_as(&ada, &remote, "ada", &longer());
+    let store = bob.store();
+    let store = store.with_remote(Arc::new(remote.bucket()), Arc::new(Circle("bob")));
+    let plan = plan::plan(&store, &graph(&longer()), &Wanted::default()).unwrap();
+    let words = plan.nodes.iter().map(|n| n.decision.verdict.word());
+    assert_eq!(words.collect::<Vec<_>>(), ["run", "hit", "maybe", "maybe"]);
+    let told: Vec<&String> = plan.remarks.values().collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("nobody who is trusted signed it"),
+        "{told:?}"
+    );
+    let signer = |node: &str| {
+        let found = store.found(&made.record(node).key);
+        found.map(|found| found.signer)
+    };
+    assert_eq!(signer("b"), Some(Some("ada".into())));
+    assert_eq!(
+        signer("ab"),
+        None,
+        "what was taken for a while is not there any more"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use crate::study::{Ran, Study};
 use pipe::base::params::{Default, ParamSpec, Ty};
+use pipe::base::value::Value;
 use pipe::kinds::REGISTRY;
 use pipe::recipe::{self, Loaded, Overrides};
 use std::collections::{BTreeMap, BTreeSet};
@@ -767,6 +768,10 @@ const IDLE: &[(&str, &str)] = &[
     ("device", TEACHER),
     ("device", PAP),
     ("device", EVALUATE),
+    ("numerics", SERVED),
+    ("numerics", TEACHER),
+    ("numerics", PAP),
+    ("numerics", EVALUATE),
     ("guard.sampler_gap", GRPO),
     ("guard.entropy", UNWATCHED),
     ("attack", GENERATE),
@@ -1030,6 +1035,49 @@ fn a_seed_that_nothing_is_drawn_by_is_a_warning() {
     assert!(
         told.contains("`seed` acts only where `temperature` is above 0"),
         "{told}"
+    );
+}
+
+/// At a node where it does nothing stands what the file says, and nothing where it says nothing.
+#[test]
+fn what_is_set_for_every_node_changes_only_those_where_it_acts() {
+    let text = format!(
+        "[vars]\nlot = 7\n{BASE}[node.greedy]\n{GREEDY}seed = \"${{lot}}\"\n\
+         [node.silent]\n{GREEDY}"
+    );
+    let read = |sets: &[&str]| {
+        let overrides = Overrides {
+            sets: sets.iter().map(|s| s.to_string()).collect(),
+            cwd: std::env::temp_dir(),
+            ..Overrides::default()
+        };
+        let loaded = recipe::from_text("acts.toml", &text, &overrides, &REGISTRY);
+        loaded
+            .unwrap_or_else(|d| panic!("{}", d.render(false)))
+            .remove(0)
+    };
+    let params = |loaded: &Loaded, node: &str| {
+        let id = loaded.graph.find(node).unwrap();
+        (*loaded.graph.node(id).params).clone()
+    };
+    let plain = read(&[]);
+    let seed = |loaded: &Loaded, node: &str| params(loaded, node)["seed"].clone();
+    for sets in [&["*.seed=3"][..], &["*.seed=5", "*.seed=3"]] {
+        let set = read(sets);
+        for node in ["greedy", "silent"] {
+            assert_eq!(params(&set, node), params(&plain, node), "{node} {sets:?}");
+        }
+        assert_eq!(seed(&set, "answers"), Value::Int(3));
+        assert_eq!(seed(&set, "model"), Value::Int(3), "it acts at every kind");
+    }
+    // Also where it is what a node has by itself, or where the file has no word for nothing.
+    assert_eq!(seed(&read(&["*.seed=0"]), "greedy"), Value::Int(7));
+    let named = read(&["*.attack=begun"]);
+    assert!(!params(&named, "answers").contains_key("attack"));
+    // What one node is told by name counts there.
+    assert_eq!(
+        seed(&read(&["*.seed=3", "greedy.seed=4"]), "greedy"),
+        Value::Int(4)
     );
 }
 

@@ -14,6 +14,7 @@ use pipe::kinds::evaluation::evaluate;
 use pipe::kinds::scorers::{self, How, Judged, Scorer, Settings, refusal};
 use pipe::report::beside;
 use pipe::report::compare::{Asked, compare, show};
+use pipe::report::doubt;
 use pipe::report::grid::{csv, grid, latex, page};
 use pipe::report::html::{Options, Page, render};
 use pipe::report::preview::{Measure, Preview};
@@ -162,7 +163,7 @@ fn a_warning_begins_above_a_tenth_of_a_class() {
             metric("unreadable/harmful", harmful, 10),
             metric("unreadable/harmless", harmless, 10),
         ];
-        beside::warning("`e`", &all)
+        doubt::warning("`e`", &all)
     };
     assert_eq!(of(0.1, 0.1), None);
     assert_eq!(
@@ -173,7 +174,7 @@ fn a_warning_begins_above_a_tenth_of_a_class() {
         of(0.2, 0.6).unwrap(),
         "40.0 % of the answers of `e` are unreadable (harmful 20.0 %, harmless 60.0 %): its defense success and compliance say little"
     );
-    assert_eq!(beside::warning("`e`", &[metric("defense", 1.0, 10)]), None);
+    assert_eq!(doubt::warning("`e`", &[metric("defense", 1.0, 10)]), None);
     // Of several the one that is readable in all, and not in a class, says in which.
     let all = |harmful: f64| {
         [
@@ -182,8 +183,8 @@ fn a_warning_begins_above_a_tenth_of_a_class() {
             metric("unreadable/harmful", harmful, 10),
         ]
     };
-    let doubts = ["`a`", "`b`"].map(|name| beside::Doubt::of(name, &all(0.12)).unwrap());
-    let told = beside::warnings(doubts);
+    let doubts = ["`a`", "`b`"].map(|name| doubt::Doubt::of(name, &all(0.12)).unwrap());
+    let told = doubt::warnings(doubts);
     assert!(told[0].contains("`a` 3.0 %, harmful 12.0 %"), "{told:?}");
 }
 
@@ -197,7 +198,7 @@ fn a_class_alone_does_not_make_a_rate_doubtful() {
             metric("unreadable/harmless", 0.0, 40),
             metric("unreadable/ambiguous", 0.25, 20),
         ]);
-        let text = beside::warning("`e`", &all).unwrap();
+        let text = doubt::warning("`e`", &all).unwrap();
         text.rsplit_once(": its ").unwrap().1.to_string()
     };
     let compliance = [
@@ -307,12 +308,12 @@ fn a_table_of_recipes_says_it_in_the_cell_in_every_format() {
     let csv = csv(&found).unwrap();
     assert!(
         csv.starts_with(
-            "recipe,axes,evaluation,metric,unit,mean,low,high,over,seeds,n,unreadable,unfinished\n"
+            "recipe,axes,evaluation,metric,unit,mean,low,high,over,seeds,n,unreadable,unfinished,unjudged\n"
         ),
         "{csv}"
     );
     assert!(
-        csv.contains("wide,,eval,defense,share,0.6,0.25,0.75,prompts,1,20,0.4,0.2"),
+        csv.contains("wide,,eval,defense,share,0.6,0.25,0.75,prompts,1,20,0.4,0.2,\n"),
         "{csv}"
     );
     let tex = latex(&found);
@@ -392,6 +393,173 @@ const CLAIMED: &str = "extends = \"base.toml\"\nname = \"wide\"\n[[claim]]\nabou
                        against = \"base.toml\"\nnode = \"eval\"\nexpect = [{ metric = \"compliance\", is = \"within\", by = 0.4 }]\n\
                        [node.model]\nhidden_size = 32\n";
 
+/// 20 harmful and 20 harmless prompts that a judge gives numbers: nothing readable of the harmful ones of these numbers.
+fn judged(lost: std::ops::Range<usize>) -> Rows {
+    let harmful = |i: usize| {
+        let none = lost.contains(&i);
+        let mut values = vec![
+            ("unscorable", f64::from(none)),
+            ("unreadable", 0.0),
+            ("unreadable/harmful", 0.0),
+        ];
+        values.extend((!none).then(|| ("defense", f64::from(i.is_multiple_of(2)))));
+        (format!("harmful-{i}"), values)
+    };
+    let harmless = |i: usize| {
+        let values = vec![
+            ("unscorable", 0.0),
+            ("unreadable", 0.0),
+            ("compliance", 1.0),
+            ("compliance/harmless", 1.0),
+            ("unreadable/harmless", 0.0),
+        ];
+        (format!("harmless-{i}"), values)
+    };
+    (0..20).map(harmful).chain((0..20).map(harmless)).collect()
+}
+
+#[test]
+fn what_has_no_verdict_stands_beside_the_rates_that_leave_it_out() {
+    let of = |unscorable: f64| {
+        [
+            metric("defense", 0.5, 10),
+            metric("compliance", 0.5, 10),
+            metric("compliance/harmless", 0.5, 10),
+            metric("score/harmful", 0.5, 10),
+            metric("reasoning/harmful", 9.0, 10),
+            metric("unscorable", unscorable, 20),
+            metric("unreadable", 0.0, 20),
+            metric("unreadable/harmful", 0.0, 10),
+            metric("unreadable/harmless", 0.0, 10),
+        ]
+    };
+    let beside = beside::of("defense", &of(0.05)).unwrap();
+    assert_eq!(beside.unjudged, Some(0.05));
+    assert_eq!(beside.text().unwrap(), "5.0 % of all without a verdict");
+    let (label, cells) = beside::line(&[Some(beside), None], None).unwrap();
+    assert_eq!(label.trim(), "! of all without a verdict");
+    assert_eq!(cells, ["5.0 %", "-"]);
+    assert_eq!(
+        serde_json::to_value(beside).unwrap(),
+        json!({ "unreadable": 0.0, "unfinished": null, "unjudged": 0.05 })
+    );
+    assert_eq!(doubt::warning("`e`", &of(0.05)), None);
+    assert_eq!(
+        doubt::warning("`e`", &of(0.8)).unwrap(),
+        "the judge said nothing readable of 80.0 % of the answers of `e`, which no rate counts: its defense success and compliance say little"
+    );
+    // Only what is made of verdicts, and never their own share.
+    let behind = |name: &str| beside::behind(name, &of(0.8)).map(|b| (b.unjudged, b.much()));
+    assert_eq!(behind("defense"), Some((0.8, true)));
+    assert_eq!(behind("score/harmful"), Some((0.8, true)));
+    assert_eq!(behind("reasoning/harmful"), Some((0.0, false)));
+    assert_eq!(behind("unscorable"), None);
+    let both = ["`a`", "`b`"].map(|name| doubt::Doubt::of(name, &of(0.8)).unwrap());
+    assert_eq!(
+        doubt::warnings(both),
+        [
+            "the judge said nothing readable of many answers of 2 evaluations, which no rate counts, and their defense success and \
+          compliance say little: `a` 80.0 %, `b` 80.0 %"
+        ]
+    );
+}
+
+#[test]
+fn a_rate_that_no_verdict_is_there_for_does_not_vanish_without_a_word() {
+    let of = |unscorable: f64, rates: &[&str]| {
+        let mut all: Vec<Metric> = rates.iter().map(|name| metric(name, 0.5, 10)).collect();
+        all.extend([
+            metric("unscorable", unscorable, 20),
+            metric("unreadable", 0.0, 20),
+            metric("unreadable/harmful", 0.0, 10),
+            metric("unreadable/harmless", 0.0, 10),
+        ]);
+        doubt::warning("`e`", &all)
+    };
+    assert_eq!(
+        of(1.0, &[]).unwrap(),
+        "the judge said nothing readable of any of the answers of `e`: no rate is measured"
+    );
+    assert_eq!(
+        of(0.5, &["compliance", "compliance/harmless"]).unwrap(),
+        "the judge said nothing readable of 50.0 % of the answers of `e`, which no rate counts: its compliance says little; \
+         no rate of harmful prompts is measured"
+    );
+    assert_eq!(of(0.0, &["defense", "safe", "safe/harmless"]), None);
+    assert_eq!(of(0.05, &["defense", "safe", "safe/harmless"]), None);
+    assert!(of(0.05, &["safe", "safe/harmless"]).is_some());
+
+    let space = Space::new();
+    let all = space.sides("base.toml", &[], |_, _| Some(judged(0..20)));
+    let found = grid(&space.store, &refs(&all), &[], &[]).unwrap();
+    let text = page(&found).text();
+    assert!(
+        text.contains("no rate of harmful prompts is measured"),
+        "{text}"
+    );
+}
+
+const JUDGED: &str = "extends = \"base.toml\"\nname = \"wide\"\n[[claim]]\nabout = \"as it was\"\nagainst = \"base.toml\"\n\
+                      node = \"eval\"\nexpect = [{ metric = \"defense\", is = \"within\", by = 0.4 }]\n\
+                      [node.model]\nhidden_size = 32\n";
+
+#[test]
+fn what_has_a_verdict_on_both_sides_is_compared() {
+    let space = Space::new();
+    space.file("wide.toml", JUDGED);
+    let base = space.sides("base.toml", &[], |_, _| Some(judged(0..1)));
+    let sides = |lost: std::ops::Range<usize>| {
+        space.sides("wide.toml", &[], |_, _| Some(judged(lost.clone())))
+    };
+    let wide = sides(4..6);
+    let found = compare(&space.store, &refs(&base), &refs(&wide), &Asked::default()).unwrap();
+    let evaluation = &found[0].evaluations[0];
+    let of = |name: &str| {
+        let found = evaluation.metrics.iter().find(|m| m.metric == name);
+        found.unwrap().numbers.clone().unwrap()
+    };
+    // Of 20 harmful prompts one has no verdict here, and two others there.
+    assert_eq!((of("defense").pairs, of("defense").difference), (17, 0.0));
+    assert_eq!(of("defense").first, 8.0 / 17.0);
+    assert_eq!((of("compliance").pairs, of("unscorable").pairs), (20, 40));
+    let told = "the judge said nothing readable of 2.5 % of the answers of `eval` of `base`, and of 5.0 % of the answers of `eval` of `wide`: \
+                rates are compared where both sides have a verdict";
+    assert_eq!(evaluation.warnings, [told]);
+    let text = show::page(&found[0], &show::Shown::All).text();
+    let line = lines(&text);
+    assert!(
+        line.contains(&"! of all without a verdict 2.5 % 5.0 %".to_string()),
+        "{text}"
+    );
+    let claims = |wide: &[Side]| {
+        let sides: Vec<&Side> = base.iter().chain(wide).collect();
+        verdicts::answers(&space.store, &sides, ALPHA, |_| true)
+            .unwrap()
+            .remove(0)
+    };
+    let claim = claims(&wide);
+    assert_eq!((claim.unanswered.clone(), claim.doubtful()), (None, false));
+    assert_eq!(claim.notes, [told]);
+    let claim = claims(&sides(4..14));
+    assert!(claim.doubtful());
+    let little = "25.0 % of the answers behind defense success, harmful of `eval` of `wide` have no verdict: the verdict says little";
+    assert_eq!(claim.warnings, [little]);
+    let claim = claims(&sides(0..20));
+    let why = claim.unanswered.unwrap();
+    assert!(
+        why.contains("of the other the judge said nothing readable of 50.0 % of the answers"),
+        "{why}"
+    );
+    // What nobody judged is another matter than what was not asked.
+    let fewer = space.sides("wide.toml", &[], |_, _| Some(judged(4..6)[..39].to_vec()));
+    let found = compare(&space.store, &refs(&base), &refs(&fewer), &Asked::default()).unwrap();
+    let refused = found[0].evaluations[0].refused.as_ref().unwrap();
+    assert!(
+        refused.starts_with("not measured on the same prompts: 39"),
+        "{refused}"
+    );
+}
+
 #[test]
 fn of_several_metrics_the_share_is_that_of_the_worst() {
     let space = Space::new();
@@ -430,7 +598,7 @@ fn a_verdict_on_what_cannot_be_read_is_marked() {
     );
     assert_eq!(
         verdicts::show::summary(&said),
-        "2 reproduced of 2 claims; 1 verdict rests on answers of which more than a tenth are unreadable"
+        "2 reproduced of 2 claims; 1 verdict rests on answers of which more than a tenth are unreadable or have no verdict"
     );
     let data = serde_json::to_value(&said).unwrap();
     assert_eq!(data[0]["conditions"][0]["doubtful"], true);

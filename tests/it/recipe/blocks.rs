@@ -353,6 +353,35 @@ fn errors(text: &str, sets: &[&str]) -> Vec<String> {
 }
 
 #[test]
+fn a_misspelt_name_is_one_mistake() {
+    for (lines, expected) in [
+        ("lora.ranks = 4\n", vec!["unknown parameter `lora.ranks`"]),
+        (
+            "lora.ranks = \"4\"\n",
+            vec![
+                "unknown parameter `lora.ranks`",
+                "`lora.rank` expects an integer, got a string",
+            ],
+        ),
+        (
+            "lora.rank = 4\nlora.ranks = 4\n",
+            vec!["unknown parameter `lora.ranks`"],
+        ),
+        (
+            "lora.alpha = 8\nlora.unlike = 4\n",
+            vec![
+                "node `x` lacks `lora.rank`",
+                "unknown parameter `lora.unlike`",
+            ],
+        ),
+    ] {
+        assert_eq!(errors(&format!("{NODE}{lines}"), &[]), expected, "{lines}");
+    }
+    let set = errors(NODE, &["x.lora.ranks=4"]);
+    assert_eq!(set, ["unknown parameter `lora.ranks`"]);
+}
+
+#[test]
 fn an_old_name_is_read_as_the_new_one_so_that_nothing_else_seems_to_be_missing() {
     for (lines, expected) in [
         ("lora_rank = 4\n", vec!["`lora_rank` is now `lora.rank`"]),

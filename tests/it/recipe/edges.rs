@@ -16,13 +16,6 @@ kind = "tune"
 in = { modell = "base", data = "mix", xyz = "mix" }
 steps = 5
 =====
-error: node `t` lacks the input `model`
- --> r.toml:6:7
-  |
-6 | [node.t]
-  |       ^ `tune` needs a model
-  = help: write `in = { model = "node" }`
-
 error: unknown input `modell`
  --> r.toml:8:8
   |

@@ -266,13 +266,6 @@ error: unknown key `nmae`
   | ^^^^ not a key of a recipe
   = help: did you mean `name`?
 
-error: node `t` lacks `steps`
- --> r.toml:7:7
-  |
-7 | [node.t]
-  |       ^ `tune` needs it, an integer
-  = help: `steps`: Optimizer steps.
-
 error: unknown node `bas`
  --> r.toml:9:16
   |

@@ -96,6 +96,70 @@ fn a_budget_that_several_have_together_is_exceeded_by_none_of_them() {
     assert_eq!(server.requests(), made);
 }
 
+/// Opened before another one spent all and went: what counts is what the journal says when the budget is begun.
+#[test]
+fn a_budget_begins_with_what_the_journal_says_then() {
+    let server = Server::good();
+    let space = Space::new();
+    let limited = dear(&server, Some(0.2), None);
+    let late = client(chat(), &limited, &space.folder());
+    let use_up = |client: Client<Chat>, asks: &[Ask]| {
+        let mut client = client.sharing_budget(&space.folder()).unwrap();
+        let result = client.all(asks, &mut Hearing::default());
+        assert!(matches!(result, Err(Stopped::Budget(_))), "{result:?}");
+    };
+    let all = asks(100, 1);
+    use_up(client(chat(), &limited, &space.folder()), &all[..50]);
+    let made = server.requests();
+    assert!(made >= 17, "{made}");
+    use_up(late, &all[50..]);
+    assert_eq!(server.requests(), made);
+}
+
+/// Whoever begins asks the journal while nobody else can begin.
+#[test]
+fn a_budget_asks_what_was_spent_under_its_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        dollars: None,
+        tokens: Some(100),
+    };
+    let new = || Budget::new(limits, Prices::default(), Amount::default());
+    let (asked, hears) = std::sync::mpsc::channel();
+    let (ends, ended) = std::sync::mpsc::channel::<()>();
+    let spent = Amount {
+        dollars: 0.0,
+        tokens: 90,
+    };
+    std::thread::scope(|scope| {
+        let (folder, new) = (dir.path(), &new);
+        scope.spawn(move || {
+            let slow = || {
+                asked.send(()).unwrap();
+                ended.recv().unwrap();
+                Ok(spent)
+            };
+            new().share(folder, "one", slow).unwrap();
+        });
+        hears.recv().unwrap();
+        let budgets = dir.path().join("budgets");
+        let files = std::fs::read_dir(&budgets)
+            .unwrap()
+            .map(|e| e.unwrap().path());
+        // Beside it lie the slots, each under its own lock.
+        let sums: Vec<_> = files.filter(|path| path.extension().is_none()).collect();
+        let [sums] = &sums[..] else {
+            panic!("{sums:?}")
+        };
+        let sums = std::fs::File::open(sums).unwrap();
+        assert!(
+            sums.try_lock_shared().is_err(),
+            "it is locked while it asks"
+        );
+        ends.send(()).unwrap();
+    });
+}
+
 #[test]
 fn what_a_dead_process_had_set_aside_of_a_budget_counts_as_spent() {
     let dir = tempfile::tempdir().unwrap();
@@ -109,7 +173,10 @@ fn what_a_dead_process_had_set_aside_of_a_budget_counts_as_spent() {
             tokens,
         };
         let mut budget = Budget::new(limits, Prices::default(), spent);
-        budget.share(dir.path(), "rewards-1 chat").unwrap();
+        let by_the_journal = || Ok(spent);
+        budget
+            .share(dir.path(), "rewards-1 chat", by_the_journal)
+            .unwrap();
         budget
     };
     let tokens = |completion| Usage {

@@ -1,0 +1,129 @@
+//! Runs whose engine is on another machine: seen to live by what it writes where locks tell nothing, and stopped by a file.
+
+use super::lab::{Lab, TICKS};
+use pipe::engine::events::journal::{Journal, RunInfo};
+use pipe::engine::events::life;
+use pipe::engine::store::Store;
+use pipe::engine::system::{Process, clock};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A process of a machine that nobody knows here.
+fn another() -> Process {
+    Process {
+        pid: 7,
+        start: 1,
+        boot: "another".into(),
+        host: "login2".into(),
+        namespace: "another".into(),
+    }
+}
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(clock::now_ms())
+}
+
+fn store(folder: &Path, shared: bool) -> Store {
+    let mut store = Store::open(folder).unwrap();
+    store.prepare().unwrap();
+    if shared {
+        store.share(Duration::from_secs(60)).unwrap();
+    }
+    store
+}
+
+fn begun(store: &Store, id: &str, engine: Option<Process>) -> Journal {
+    let info = RunInfo {
+        id: id.into(),
+        started_ms: 0,
+        version: "0".into(),
+        recipes: vec![],
+        targets: vec![],
+        engine,
+        workspace: None,
+    };
+    Journal::create(store, &info, &[]).unwrap()
+}
+
+/// What is left of a run where its lock says nothing: of one that lives elsewhere, or was killed there.
+fn unlocked(store: &Store, id: &str, seen: SystemTime) {
+    let path = store.runs().join(id).join("alive");
+    let _ = fs::remove_file(&path); // The lock is on the one that was there.
+    fs::File::create(&path).unwrap().set_modified(seen).unwrap();
+}
+
+#[test]
+fn an_engine_elsewhere_lives_as_long_as_it_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path(), true);
+    let now = now();
+    for (id, engine, seen, lives) in [
+        ("lives", Some(another()), now, true),
+        // Clocks of machines differ a little.
+        (
+            "ahead",
+            Some(another()),
+            now + Duration::from_secs(20),
+            true,
+        ),
+        (
+            "killed",
+            Some(another()),
+            now - Duration::from_secs(90),
+            false,
+        ),
+        // Of this machine the lock has told.
+        ("here", Process::own(), now, false),
+        ("nobody", None, now, false),
+    ] {
+        let journal = begun(&store, id, engine);
+        assert!(life::alive(&store, id), "{id} holds its lock");
+        unlocked(&store, id, seen);
+        assert_eq!(life::alive(&store, id), lives, "{id}");
+        drop(journal);
+    }
+}
+
+#[test]
+fn one_that_has_ended_does_not_live_any_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path(), true);
+    drop(begun(&store, "ended", Some(another())));
+    assert!(!life::alive(&store, "ended"));
+    let seen = fs::metadata(store.runs().join("ended/alive")).unwrap();
+    assert_eq!(seen.modified().unwrap(), UNIX_EPOCH);
+}
+
+#[test]
+fn where_locks_exclude_they_alone_tell() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path(), false);
+    let _journal = begun(&store, "run", Some(another()));
+    unlocked(&store, "run", now());
+    assert!(!life::alive(&store, "run"));
+}
+
+#[test]
+fn a_run_of_another_machine_is_stopped_by_a_file() {
+    let lab = Lab::slow();
+    let going = lab.start().after(3);
+    let runs = lab.path("cache/runs");
+    let mut entries = fs::read_dir(&runs).unwrap();
+    let run = entries.next().unwrap().unwrap().path();
+    let mut info: Value = serde_json::from_slice(&fs::read(run.join("run.json")).unwrap()).unwrap();
+    info["engine"] = serde_json::to_value(another()).unwrap();
+    fs::write(run.join("run.json"), info.to_string()).unwrap();
+    let said = lab.command(&["stop", "last"]).output().unwrap();
+    let out = String::from_utf8(said.stdout).unwrap();
+    assert!(out.contains("on login2 to stop"), "{out}");
+    let over = going.end();
+    assert_eq!(over.code, Some(130), "{}", over.err);
+    let next = "pipe run r.toml --on lab";
+    assert!(over.out.contains(next), "{}", over.out);
+    assert!(lab.ticks() < TICKS, "it went on to its end");
+    assert!(!run.join("stop").exists(), "the request was heard");
+    lab.run().well();
+    lab.sound();
+}

@@ -1,0 +1,418 @@
+//! The device's operations by kernels, which the tests of `cuda` play on candle's CPU: the library's own launches, whole passes and
+//! steps of them, held to what the plain operations and the CPU's core give.
+
+use super::learner::{MODELS, adapter};
+use super::{Case, Computed, Workspace, goldens, on_kernels, pages, sampler};
+use crate::cuda::player::Played;
+use crate::numerics::{FAMILIES, relative, tiny, weights};
+use candle_core::{DType, Device, Result, Tensor};
+use pipe::base::device::{DeviceName, Numerics};
+use pipe::base::rng::Seed;
+use pipe::learn::batch::Row;
+use pipe::learn::config::Config;
+use pipe::learn::cpu::Cpu;
+use pipe::learn::decoder::{Keep, Packed};
+use pipe::learn::decoder_backward::Upstream;
+use pipe::learn::device::launch::{Arg, Choice, by, launch, of_rows, used};
+use pipe::learn::device::ops::logits::{self, Slopes};
+use pipe::learn::device::ops::{rows, table};
+use pipe::learn::device::{self, DeviceWeights};
+use pipe::learn::learner::{Learner, Policy};
+use pipe::learn::objective::Goal;
+use pipe::learn::objective::sft::SftObjective;
+use pipe::learn::optim::AdamW;
+use pipe::learn::weights::Weights;
+use std::collections::BTreeMap;
+
+/// What a pass forward and back launches of a model that has all there is to a head.
+const OF_A_PASS: [&str; 14] = [
+    "add_parts",
+    "embed",
+    "embed_backward",
+    "flash_backward_keys",
+    "flash_backward_queries",
+    "flash_delta",
+    "flash_forward",
+    "logit_gradient",
+    "logit_stats",
+    "rms_norm",
+    "rms_norm_backward",
+    "swiglu",
+    "swiglu_backward",
+    "turn_heads",
+];
+
+/// The work with kernels: how often each was launched. None where there is no C compiler.
+fn played(work: impl FnOnce()) -> Option<BTreeMap<String, usize>> {
+    let player = Played::new()?;
+    by(player.choice(), work);
+    Some(player.launched())
+}
+
+#[test]
+fn every_family_computes_by_kernels_what_the_cpu_computes() {
+    if let Some(launched) = played(super::every_family_has_the_scores_and_gradients_of_the_kernels)
+    {
+        for kernel in OF_A_PASS.into_iter().chain(["turn_heads_backward"]) {
+            assert!(launched.contains_key(kernel), "{kernel} of {launched:?}");
+        }
+    }
+}
+
+#[test]
+fn any_number_of_heads_by_kernels() {
+    played(super::any_number_of_heads_has_the_scores_and_gradients_of_the_kernels);
+}
+
+#[test]
+fn gradients_at_hidden_states_by_kernels() {
+    played(super::gradients_at_hidden_states_and_embeddings_are_those_of_the_kernels);
+    played(super::a_batch_without_scored_tokens_has_no_gradient);
+    played(super::a_workspace_serves_models_with_other_angles);
+}
+
+#[test]
+fn adapters_by_kernels_are_peft_s() {
+    played(goldens::an_adapter_has_the_logits_and_gradients_of_peft_on_a_device);
+}
+
+/// Steps of a learner on short rows: parameters as they moved, and the norms.
+fn steps(learner: &mut dyn Learner) -> (Vec<f32>, Vec<f64>) {
+    let mut rng = Seed::new(12).rng();
+    let rows: Vec<Row> = [21usize, 3, 40]
+        .iter()
+        .map(|&n| Row {
+            ids: (0..n).map(|_| rng.below(37) as u32).collect(),
+            mask: (0..n).map(|t| t > n / 3).collect(),
+        })
+        .collect();
+    let before = learner.snapshot().expect("numbers").trained.into_owned();
+    let reference = learner
+        .score(Policy::Reference, &rows, 1.0)
+        .expect("scores");
+    let mut norms = vec![];
+    for _ in 0..3 {
+        let tokens = rows.iter().map(Row::scored).sum();
+        let mut goal = Goal::Logp(Box::new(SftObjective::new(tokens)));
+        let sum = learner.accumulate(&rows, &mut goal, 1.0, &mut |_| {});
+        norms.push(sum.expect("a gradient").loss);
+        norms.push(learner.clip(0.5).expect("clipped"));
+        learner.update(&AdamW::default(), 1e-3).expect("updated");
+    }
+    let again = learner
+        .score(Policy::Reference, &rows, 1.0)
+        .expect("scores");
+    assert_eq!(again, reference, "what training began as stays");
+    let after = learner.snapshot().expect("numbers").trained.into_owned();
+    (
+        after.iter().zip(&before).map(|(a, b)| a - b).collect(),
+        norms,
+    )
+}
+
+#[test]
+fn updates_by_kernels_are_the_cpu_s() {
+    let Some(player) = Played::new() else {
+        return;
+    };
+    for (family, head) in MODELS {
+        for adapted in [false, true] {
+            let weights = weights(family, head);
+            let adapter = adapted.then(|| adapter(&weights));
+            let mut cpu = Cpu::new(weights.clone(), adapter.clone(), true, Keep::All);
+            let open = || {
+                device::open(
+                    DeviceName::Candle,
+                    weights.clone(),
+                    adapter.clone(),
+                    true,
+                    Keep::States,
+                )
+            };
+            let mut there = open().expect("opened");
+            let theirs = steps(&mut cpu);
+            let ours = by(player.choice(), || steps(there.as_mut()));
+            let again = by(player.choice(), || steps(open().expect("opened").as_mut()));
+            assert_eq!(ours, again, "the same bytes twice");
+            let moved = relative(&ours.0, &theirs.0);
+            assert!(moved < 2e-3, "{family:?}, adapted {adapted}: {moved}");
+            for (a, b) in ours.1.iter().zip(&theirs.1) {
+                assert!((a - b).abs() < 1e-4 * b.abs(), "{family:?}: {a} and {b}");
+            }
+        }
+    }
+    let launched = player.launched();
+    for kernel in ["square_parts", "square_sum", "adamw"] {
+        assert!(launched.contains_key(kernel), "{kernel}");
+    }
+}
+
+/// Of numbers in bf16 on the tensor cores: scores and gradients as near to those of f32, and of plain operations in bf16, as rounding
+/// lets them.
+#[test]
+fn a_model_in_bf16_by_kernels() {
+    // With biases and without norms of heads, and the other way round.
+    for (family, head) in [FAMILIES[0], FAMILIES[1]] {
+        let config = Config {
+            head_dim: 32,
+            initializer_range: 0.1,
+            ..tiny(family, head)
+        };
+        let mut weights = Weights::random(config, Seed::new(3));
+        let mut rng = Seed::new(4).rng();
+        weights
+            .data
+            .iter_mut()
+            .for_each(|w| *w += 0.05 * rng.normal() as f32);
+        let case = Case::random(&[66, 1, 17], 37, |_, i| i % 3 != 0);
+        let exact = on_kernels(&weights, &case);
+        let compute = || computed(&weights, &case, Numerics::Bf16);
+        let plain = by(Choice::Plain, compute);
+        let Some(player) = Played::new() else {
+            return;
+        };
+        let ours = by(player.choice(), compute);
+        let launched = player.launched();
+        // The table that products read is in bf16, and candle gathers its rows.
+        for kernel in OF_A_PASS.into_iter().filter(|kernel| *kernel != "embed") {
+            assert!(launched.contains_key(kernel), "{kernel} of {launched:?}");
+        }
+        let apart = |a: &Computed, b: &Computed| {
+            let logp = a
+                .logp
+                .iter()
+                .zip(&b.logp)
+                .map(|(a, b)| f64::from((a - b).abs()));
+            (logp.fold(0.0, f64::max), relative(&a.grads, &b.grads))
+        };
+        let (exact, plain) = (apart(&ours, &exact), apart(&ours, &plain));
+        println!("{family:?}: of f32 {exact:?}, of plain operations {plain:?}");
+        assert!(exact.0 < 4e-2 && exact.1 < 4e-2, "{family:?}: {exact:?}");
+        assert!(plain.0 < 4e-2 && plain.1 < 4e-2, "{family:?}: {plain:?}");
+    }
+}
+
+/// A pass forward and back in these numbers.
+fn computed(weights: &Weights, case: &Case, numerics: Numerics) -> Computed {
+    let there = DeviceWeights::trained(weights, &Device::Cpu, numerics).expect("uploaded");
+    let mut grads = there.parts.zeros(&Device::Cpu).expect("zeros");
+    let (batch, t) = (case.packed(), case.temperature);
+    let mut workspace = Workspace::default();
+    let tape = device::decoder::forward(&there, batch, &case.scored, t, Keep::All, &mut workspace);
+    let tape = tape.expect("computed");
+    let upstream = Upstream {
+        dlogp: &case.dlogp,
+        dentropy: case.dentropy.as_deref(),
+        ..Upstream::default()
+    };
+    device::backward::backward(&there, &tape, upstream, &mut grads).expect("computed");
+    Computed {
+        logp: tape.scores.logp.clone(),
+        entropy: tape.scores.entropy.clone(),
+        hits: tape.scores.greedy_hit.clone(),
+        grads: grads.download().expect("numbers"),
+    }
+}
+
+fn numbers(name: &str, shape: (usize, usize)) -> Tensor {
+    let mut rng = Seed::new(5).child(name).rng();
+    let all: Vec<f32> = (0..shape.0 * shape.1)
+        .map(|_| rng.normal() as f32)
+        .collect();
+    Tensor::from_vec(all, shape, &Device::Cpu).expect("numbers")
+}
+
+fn flat(t: &Tensor) -> Vec<f32> {
+    let t = t.flatten_all().and_then(|t| t.to_dtype(DType::F32));
+    t.and_then(|t| t.to_vec1()).expect("numbers")
+}
+
+/// What an operation gives both ways.
+fn both_ways(what: &str, most: f64, work: impl Fn() -> Result<Vec<Tensor>>) {
+    let Some(player) = Played::new() else {
+        return;
+    };
+    let plain = by(Choice::Plain, &work).expect("computed");
+    let ours = by(player.choice(), &work).expect("computed");
+    assert!(!player.launched().is_empty(), "{what}");
+    assert_eq!(plain.len(), ours.len());
+    for (i, (a, b)) in ours.iter().zip(&plain).enumerate() {
+        assert_eq!((a.shape(), a.dtype()), (b.shape(), b.dtype()), "{what} {i}");
+        let off = relative(&flat(a), &flat(b));
+        assert!(off <= most, "{what} {i}: off by {off}");
+    }
+}
+
+#[test]
+fn rows_both_ways() {
+    for act in [DType::F32, DType::BF16] {
+        let most = if act == DType::F32 { 1e-5 } else { 6e-3 };
+        for (n, width) in [(1, 5), (37, 24), (2, 300)] {
+            // Rows that lie in a wider tensor.
+            let x = numbers("x", (n, 2 * width))
+                .narrow(1, width, width)
+                .expect("columns");
+            let weight = numbers("w", (1, width)).flatten_all().expect("a row");
+            let (dy, onto) = (numbers("dy", (n, width)), numbers("onto", (n, width)));
+            both_ways("norm", most, || {
+                let (y, r) = rows::norm(&x, &weight, 1e-5, act)?;
+                let again = rows::norm_again(&x, &weight, &r, 1e-5, act)?;
+                assert_eq!(flat(&again), flat(&y), "once more");
+                let (dx, dw) = rows::norm_backward(&x, &weight, &r, &dy, None)?;
+                let onto = onto.copy()?;
+                let (sum, _) = rows::norm_backward(&x, &weight, &r, &dy, Some(onto))?;
+                Ok(vec![y, r, dx, dw, sum])
+            });
+            let gate_up = numbers("gate", (n, 2 * width))
+                .to_dtype(act)
+                .expect("rounded");
+            let dact = numbers("dact", (n, width)).to_dtype(act).expect("rounded");
+            both_ways("swiglu", most, || {
+                let before = flat(&gate_up);
+                let out = rows::swiglu(&gate_up)?;
+                let back = rows::swiglu_backward(&gate_up, dact.copy()?)?;
+                assert_eq!(flat(&gate_up), before, "the tape is as it was");
+                Ok(vec![out, back])
+            });
+        }
+    }
+}
+
+#[test]
+fn logits_both_ways() {
+    for (n, vocabulary) in [(1, 3), (5, 2500)] {
+        let z = (numbers("z", (n, vocabulary)) * 3.0).expect("logits");
+        let targets: Vec<u32> = (0..n).map(|i| (i * 997 % vocabulary) as u32).collect();
+        let targets = Tensor::from_vec(targets, (n, 1), &Device::Cpu).expect("targets");
+        let (dlogp, dentropy) = (numbers("dlogp", (n, 1)), numbers("dentropy", (n, 1)));
+        for act in [DType::F32, DType::BF16] {
+            for entropy in [None, Some(&dentropy)] {
+                let most = if act == DType::F32 { 1e-5 } else { 6e-3 };
+                both_ways("logits", most, || {
+                    let stats = logits::stats(&z, &targets, 0.8)?;
+                    let slopes = Slopes {
+                        targets: &targets,
+                        lse: &stats.lse,
+                        entropy: &stats.entropy,
+                        dlogp: &dlogp,
+                        dentropy: entropy,
+                    };
+                    let dz = logits::gradient(z.copy()?, &slopes, 0.8, act)?;
+                    Ok(vec![stats.logp, stats.lse, stats.entropy, dz])
+                });
+            }
+        }
+    }
+    // Of two largest the target is the other one: no logit is above it.
+    let z = Tensor::new(&[[1f32, 7.0, 7.0], [7.0, 1.0, 7.5]], &Device::Cpu).expect("logits");
+    let targets = Tensor::new(&[[2u32], [0]], &Device::Cpu).expect("targets");
+    let hits = || {
+        logits::stats(&z, &targets, 1.0)?
+            .hits
+            .flatten_all()?
+            .to_vec1::<u8>()
+    };
+    assert_eq!(hits().expect("computed"), [1, 0]);
+    played(|| assert_eq!(hits().expect("computed"), [1, 0]));
+}
+
+#[test]
+fn rows_of_a_table_both_ways() {
+    let ids = [5u32, 36, 0, 5, 5, 12, 36, 1];
+    let (embeddings, more) = (numbers("table", (37, 300)), numbers("more", (8, 300)));
+    both_ways("table", 1e-6, || {
+        let sums = embeddings.copy()?;
+        table::add(&sums, &ids, &more)?;
+        Ok(vec![table::gather(&embeddings, &ids)?, sums])
+    });
+}
+
+#[test]
+fn nobody_launches_on_a_cpu_unless_it_is_played() {
+    assert!(!used(&Device::Cpu));
+    let (x, y) = (numbers("x", (1, 4)), numbers("y", (1, 4)));
+    let add = || {
+        let arguments = [Arg::Write(&y), Arg::Read(&x), Arg::I64(4)];
+        launch("add_to", of_rows(DType::F32), [4, 1, 1], &arguments)
+    };
+    let error = add().expect_err("nobody").to_string();
+    assert!(error.contains("nobody launches"), "{error}");
+    let before = flat(&y);
+    played(|| {
+        assert!(used(&Device::Cpu));
+        by(Choice::Plain, || assert!(!used(&Device::Cpu)));
+        add().expect("played");
+        let sums: Vec<f32> = before.iter().zip(flat(&x)).map(|(y, x)| y + x).collect();
+        assert_eq!(flat(&y), sums);
+    });
+    assert!(!used(&Device::Cpu), "only while it lasts");
+}
+
+/// Samples by kernels, in a cache whose pages are shared, waited for and given back: those of the plain operations.
+#[test]
+fn samples_by_kernels() {
+    for work in [
+        pages::few_rows_say_by_kernels_what_they_say_without,
+        pages::few_rows_in_bf16_are_the_trainer_s,
+    ] {
+        let Some(launched) = played(work) else {
+            return;
+        };
+        for kernel in [
+            "decode_merge",
+            "decode_pages",
+            "draw",
+            "logit_stats",
+            "turn_heads_cached",
+        ] {
+            assert!(launched.contains_key(kernel), "{kernel} of {launched:?}");
+        }
+    }
+    played(sampler::what_cannot_be_sampled_is_refused_as_the_kernels_refuse_it);
+}
+
+/// What a kernel counts in 32 bits is refused in words where it does not fit.
+#[test]
+fn a_launch_counts_what_it_is_given() {
+    let x = numbers("x", (1, 4));
+    let error = |counts, last| {
+        let arguments = [Arg::Read(&x), Arg::Write(&x), last];
+        let done = launch("to_activations", of_rows(DType::F32), counts, &arguments);
+        done.expect_err("too many").to_string()
+    };
+    let told = error([4, 1, 1], Arg::I32(1 << 31));
+    assert!(told.contains("counts in 32 bits"), "{told}");
+    let told = error([1 << 40, 1, 1], Arg::I64(1 << 40));
+    assert!(told.contains("no room"), "{told}");
+}
+
+/// A passage of every length that a tile has an end for.
+#[test]
+fn sequences_of_any_length_by_kernels() {
+    let (family, head) = FAMILIES[1];
+    let weights = weights(family, head);
+    let there = DeviceWeights::upload(&weights, &Device::Cpu).expect("uploaded");
+    for lengths in [vec![1], vec![63, 1, 64], vec![65, 128], vec![129]] {
+        let n: usize = lengths.iter().sum();
+        let ids: Vec<u32> = (0..n).map(|i| (i * i % 37) as u32).collect();
+        let mut starts = vec![0];
+        for length in &lengths {
+            starts.push(starts.last().unwrap() + length);
+        }
+        let batch = Packed {
+            ids: &ids,
+            starts: &starts,
+        };
+        let last: Vec<usize> = starts[1..].iter().map(|end| end - 1).collect();
+        let logits = || {
+            let mut workspace = Workspace::default();
+            let logits = device::decoder::logits_at(&there, batch, &last, &mut workspace);
+            flat(&logits.expect("computed"))
+        };
+        let plain = logits();
+        played(|| {
+            let off = relative(&logits(), &plain);
+            assert!(off < 1e-5, "{lengths:?}: {off}");
+        });
+    }
+}

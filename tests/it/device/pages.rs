@@ -1,0 +1,279 @@
+//! The pages of the sampler's cache: shared by the rows of a prompt, taken as a row reaches them, given back as it ends, waited
+//! for where there are too few.
+
+use std::collections::BTreeSet;
+
+use crate::numerics::{FAMILIES, tiny, weights};
+use candle_core::Device;
+use pipe::base::device::{Numerics, Place};
+use pipe::base::rng::Seed;
+use pipe::learn::batch::Row;
+use pipe::learn::config::Config;
+use pipe::learn::device::launch::{Choice as Kernels, by};
+use pipe::learn::device::ledger::{self, By, Dims, Sampling};
+use pipe::learn::device::sample::{Used, sample, width};
+use pipe::learn::device::{self, DeviceWeights, Workspace};
+use pipe::learn::learner::Policy;
+use pipe::learn::sample::choose::Choice;
+use pipe::learn::sample::forecast::Tally;
+use pipe::learn::sample::{self as on_kernels, Options, Request, Sample};
+use pipe::learn::weights::Weights;
+
+/// Positions of a page.
+const PAGE: usize = 256;
+
+fn request(length: usize, samples: usize, seed: u64) -> Request {
+    let mut rng = Seed::new(seed).rng();
+    Request {
+        prompt: (0..length).map(|_| rng.below(37) as u32).collect(),
+        samples,
+        seed: Seed::new(100 + seed),
+    }
+}
+
+fn options(new: usize, rows: usize, stops: &[u32]) -> Options {
+    Options {
+        choice: Choice::plain(1.0),
+        max_new_tokens: new,
+        stop_ids: stops.iter().copied().collect::<BTreeSet<u32>>(),
+        batch_rows: rows,
+    }
+}
+
+/// Samples, and what they took of the cache.
+fn run(
+    weights: &Weights,
+    requests: &[Request],
+    options: &Options,
+    cache: Option<usize>,
+) -> (Vec<Vec<Sample>>, Used) {
+    let there = DeviceWeights::upload(weights, &Device::Cpu).expect("uploaded");
+    let mut workspace = Workspace::default();
+    if let Some(bytes) = cache {
+        workspace = workspace.with_cache(bytes);
+    }
+    let (nobody, go) = (&mut |_: &Tally| {}, &|| false);
+    let net = (&there).into();
+    let samples = sample(net, requests, options, nobody, go, &mut workspace);
+    (samples.expect("sampled"), workspace.used)
+}
+
+/// The same tokens, and log-probabilities within rounding.
+fn alike(ours: &[Vec<Sample>], theirs: &[Vec<Sample>], what: &str) {
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    for (i, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+        assert_eq!(ours.len(), theirs.len(), "{what}: request {i}");
+        for (s, (a, b)) in ours.iter().zip(theirs).enumerate() {
+            assert_eq!(a.ids, b.ids, "{what}: request {i} sample {s}");
+            assert_eq!(a.finished, b.finished, "{what}: request {i} sample {s}");
+            let worst = a.logps.iter().zip(&b.logps);
+            let worst = worst.map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+            assert!(worst < 2e-5, "{what}: request {i} sample {s}: {worst}");
+        }
+    }
+}
+
+fn by_kernels(weights: &Weights, requests: &[Request], options: &Options) -> Vec<Vec<Sample>> {
+    let nobody = &mut |_: &Tally| {};
+    on_kernels::sample(weights, requests, options, nobody, &|| false).expect("sampled")
+}
+
+#[test]
+fn rows_of_a_prompt_share_the_pages_that_it_fills() {
+    for (family, head) in FAMILIES {
+        let weights = weights(family, head);
+        let options = options(20, 64, &[7]);
+        // Two full pages and 88 positions; what eight rows have besides is a page of each.
+        let group = [request(2 * PAGE + 88, 8, 1)];
+        let (ours, shared) = run(&weights, &group, &options, None);
+        let theirs = by_kernels(&weights, &group, &options);
+        alike(&ours, &theirs, &format!("{family:?}"));
+        assert_eq!((shared.most, shared.pages), (2 + 8, 2 + 8));
+        // As many prompts of their own share nothing.
+        let apart: Vec<Request> = (0..8).map(|i| request(2 * PAGE + 88, 1, i)).collect();
+        let (_, each) = run(&weights, &apart, &options, None);
+        assert_eq!((each.most, each.pages), (3 * 8, 3 * 8));
+        // Keys and values of a page in f32.
+        let Config {
+            layers,
+            kv_heads,
+            head_dim,
+            ..
+        } = weights.config;
+        assert_eq!(shared.bytes, 2 * layers * kv_heads * PAGE * head_dim * 4);
+    }
+}
+
+#[test]
+fn prompts_at_the_ends_of_pages_go_on_as_on_the_kernels() {
+    let (family, head) = FAMILIES[1];
+    let weights = weights(family, head);
+    let lengths = [PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 1, 2 * PAGE - 3];
+    let requests = lengths.iter().zip(0..);
+    let requests: Vec<Request> = requests
+        .map(|(&n, i)| request(n, 1 + i as usize % 3, i))
+        .collect();
+    for (new, rows) in [(1, 64), (2, 64), (30, 64), (30, 2), (300, 5)] {
+        let options = options(new, rows, &[]);
+        let (ours, used) = run(&weights, &requests, &options, None);
+        let what = format!("{new} tokens of {rows} rows");
+        alike(&ours, &by_kernels(&weights, &requests, &options), &what);
+        assert!(used.most <= used.pages, "{what}: {used:?}");
+    }
+}
+
+#[test]
+fn where_pages_are_few_rows_wait_and_say_the_same() {
+    let (family, head) = FAMILIES[2];
+    let weights = weights(family, head);
+    let requests = [
+        request(PAGE + 20, 6, 1),
+        request(30, 4, 2),
+        request(2 * PAGE + 5, 5, 3),
+        request(PAGE, 3, 4),
+    ];
+    let options = options(40, 64, &[7, 9]);
+    let (all, roomy) = run(&weights, &requests, &options, None);
+    alike(
+        &all,
+        &by_kernels(&weights, &requests, &options),
+        "all at once",
+    );
+    // (1 + 6) + 4 + (2 + 5) + (1 + 3)
+    assert_eq!(roomy.pages, 22);
+    // The longest row has three pages, so it begins with three; with one less than wanted somebody waits.
+    for pages in [0, 3, 4, 7, 21] {
+        let (few, used) = run(&weights, &requests, &options, Some(pages * roomy.bytes));
+        assert_eq!(used.pages, pages.max(3));
+        assert!(used.most <= used.pages, "{used:?}");
+        alike(&few, &all, &format!("{pages} pages"));
+    }
+}
+
+#[test]
+fn pages_of_rows_that_ended_are_taken_again() {
+    let (family, head) = FAMILIES[0];
+    let weights = weights(family, head);
+    let requests: Vec<Request> = (0..6)
+        .map(|i| request(PAGE + 3 + 3 * i, 4, i as u64))
+        .collect();
+    let options = options(30, 6, &[7]);
+    let (ours, used) = run(&weights, &requests, &options, None);
+    alike(
+        &ours,
+        &by_kernels(&weights, &requests, &options),
+        "six at a time",
+    );
+    // Six rows and at most three prompts at a time, of 24 rows and six prompts.
+    assert_eq!(used.pages, 6 + 3);
+    assert!(used.most <= used.pages);
+    assert_eq!(used.taken, 24 + 6);
+}
+
+#[test]
+fn a_width_is_one_of_few_and_at_most_a_third_of_it_is_nobody_s() {
+    let ladder = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256];
+    for rows in 1..=256 {
+        let least = ladder.iter().find(|&&step| step >= rows);
+        assert_eq!(Some(&width(rows)), least, "{rows} rows");
+    }
+}
+
+/// Five rows are computed as six, so that the sixth changes no bit of theirs.
+#[test]
+fn a_row_s_bits_hang_on_the_width_and_not_on_its_neighbours() {
+    for (family, head) in FAMILIES {
+        let weights = Weights::random(tiny(family, head), Seed::new(4));
+        let options = options(40, 64, &[]);
+        let (five, _) = run(&weights, &[request(50, 5, 1)], &options, None);
+        let (six, _) = run(&weights, &[request(50, 6, 1)], &options, None);
+        assert_eq!(five[0][..], six[0][..5], "{family:?}");
+    }
+}
+
+#[test]
+fn what_is_planned_is_what_is_there() {
+    let (family, head) = FAMILIES[0];
+    let weights = weights(family, head);
+    let dims = Dims::from(&weights.config);
+    for (prompt, samples, prompts, rows, new) in [
+        (PAGE + 9, 4, 3, 8, 20),
+        (40, 1, 5, 3, 300),
+        (2 * PAGE, 3, 4, 7, 5),
+        (2 * PAGE, 3, 4, 1, 1),
+    ] {
+        let requests: Vec<Request> = (0..prompts).map(|i| request(prompt, samples, i)).collect();
+        let (_, used) = run(&weights, &requests, &options(new, rows, &[7]), None);
+        let how = Sampling {
+            rows: rows as u64,
+            samples: samples as u64,
+            prompt: prompt as u64,
+            written: new as u64,
+            together: ledger::TOGETHER,
+            logits_at_once: 1 << 20,
+            cache_bytes: u64::MAX,
+            by: By {
+                numerics: Numerics::F32,
+                kernels: false,
+            },
+        };
+        let ledger = ledger::sampling(&dims, &[], &how);
+        let buffers = ledger.phases[0].buffers.iter();
+        let cache = buffers.into_iter().find(|b| b.what == "cache");
+        let there = (used.pages + 1) * used.bytes;
+        assert_eq!(cache.expect("a cache").bytes, there as u64, "{how:?}");
+    }
+}
+
+/// Played for a while: five rows of two prompts, of which three share a page, and room for four.
+pub(super) fn few_rows_say_by_kernels_what_they_say_without() {
+    for (family, head) in &FAMILIES[..2] {
+        let weights = weights(*family, *head);
+        let requests = [request(PAGE + 30, 3, 1), request(20, 2, 2)];
+        for choice in [Choice::plain(0.8), Choice::greedy()] {
+            let options = Options {
+                choice,
+                ..options(6, 64, &[])
+            };
+            let plain = || run(&weights, &requests, &options, None);
+            let (plain, roomy) = by(Kernels::Plain, plain);
+            let (ours, used) = run(&weights, &requests, &options, Some(4 * roomy.bytes));
+            alike(&ours, &plain, &format!("{family:?} {choice:?}"));
+            assert_eq!((used.pages, used.most), (4, 4));
+            let (again, _) = run(&weights, &requests, &options, Some(4 * roomy.bytes));
+            assert_eq!(again, ours, "the same bytes twice");
+        }
+    }
+}
+
+/// In bf16, with heads of a width that its kernels have: log-probabilities are the trainer's but for rounding.
+pub(super) fn few_rows_in_bf16_are_the_trainer_s() {
+    for (family, head) in &FAMILIES[..2] {
+        let config = Config {
+            head_dim: 16,
+            ..tiny(*family, *head)
+        };
+        let place = Place {
+            device: super::own().device,
+            numerics: Numerics::Bf16,
+        };
+        let weights = Weights::random(config, Seed::new(6));
+        let mut there = device::asked(place, weights).expect("opened");
+        let requests = [request(PAGE + 30, 3, 1), request(20, 2, 2)];
+        let (live, options) = (Policy::Live, options(6, 64, &[]));
+        let samples = there.sample(live, &requests, &options, &mut |_| {}, &|| false);
+        let samples = samples.expect("sampled");
+        let rows = requests.iter().zip(&samples).flat_map(|(asked, samples)| {
+            samples.iter().map(|sample| Row {
+                ids: [&asked.prompt[..], &sample.ids].concat(),
+                mask: [vec![false; asked.prompt.len()], vec![true; 6]].concat(),
+            })
+        });
+        let rows: Vec<Row> = rows.collect();
+        let scores = there.score(live, &rows, 1.0).expect("computed").concat();
+        let logps = samples.iter().flatten().flat_map(|s| s.logps.iter());
+        let most = logps.zip(&scores).map(|(a, b)| (a - b).abs());
+        let most = most.fold(0.0, f32::max);
+        assert!(most < 0.05, "{family:?}: {most}");
+    }
+}
