@@ -587,7 +587,7 @@ def leased_paused(lab, _which):
     most = at + (LASTS / 3 + 2.5) / 0.05
     if made(ada) > min(most, TICKS - 1):
         raise Accident(f"ada went on for {made(ada) - at} ticks after she woke up")
-    if "another machine has it" not in ended.out + ended.err:
+    if "another run has it" not in ended.out + ended.err:
         raise Accident(f"why it stopped is not said: {ended.last()}")
     same_record(ada, bob)
     given_up(lab)
