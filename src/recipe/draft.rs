@@ -60,10 +60,16 @@ impl Draft<'_> {
         }
     }
 
+    /// Where a parameter stands that is written by another of its names.
+    pub fn spelled_at(&self, path: &str) -> Option<&Place> {
+        let spelled = self.spelled.iter().find(|s| s.means == [path]);
+        spelled.map(|spelled| &spelled.entry.item.at)
+    }
+
     /// The deepest part of a dotted path that the recipe wrote, or the node's name where it wrote none of it.
     pub fn locate(&self, path: &str) -> &Place {
-        if let Some(spelled) = self.spelled.iter().find(|s| s.means == [path]) {
-            return &spelled.entry.item.at;
+        if let Some(at) = self.spelled_at(path) {
+            return at;
         }
         let mut place = &self.entry.key_at;
         let mut item = &self.entry.item;

@@ -3,6 +3,7 @@
 
 use crate::tree::{Entry, Shape, Table};
 use base::diag::Place;
+use std::collections::BTreeMap;
 
 /// The flags that change a recipe, which their texts are called by.
 pub const SET: &str = "--set";
@@ -33,6 +34,42 @@ pub fn says_for_every_node(table: &Table) -> bool {
         };
         below || for_every_node(&entry.key_at)
     })
+}
+
+/// The paths in here that were, and where.
+pub fn set_for_every_node<'t>(
+    table: &'t Table,
+    above: &str,
+    found: &mut BTreeMap<String, &'t Place>,
+) {
+    for entry in table.entries() {
+        let path = match above {
+            "" => entry.key.clone(),
+            above => format!("{above}.{}", entry.key),
+        };
+        if let Shape::Table(below) = &entry.item.shape {
+            set_for_every_node(below, &path, found);
+        }
+        if for_every_node(&entry.key_at) {
+            found.entry(path).or_insert(&entry.key_at);
+        }
+    }
+}
+
+/// Whether what stands at exactly this path was.
+pub fn is_set_for_every_node(table: &Table, path: &str) -> bool {
+    let (key, rest) = match path.split_once('.') {
+        Some((key, rest)) => (key, Some(rest)),
+        None => (path, None),
+    };
+    table
+        .get(key)
+        .is_some_and(|entry| match (&entry.item.shape, rest) {
+            (Shape::Table(below), Some(rest)) => is_set_for_every_node(below, rest),
+            (_, Some(_)) => false,
+            (Shape::Table(_), None) => for_every_node(&entry.key_at),
+            (_, None) => for_every_node(&entry.item.at),
+        })
 }
 
 /// Keeps in what is laid over an entry what it lies over.

@@ -44,7 +44,10 @@ pub fn set_for_all(draft: &Draft, setup: &Setup) -> Vec<&'static str> {
     let idle = specs.filter(|spec| spec.acts.is_some_and(|acts| !acts.is_met(setup)));
     let names = idle.map(|spec| spec.name);
     names
-        .filter(|name| flags::for_every_node(draft.locate(name)))
+        .filter(|name| match draft.spelled_at(name) {
+            Some(at) => flags::for_every_node(at),
+            None => flags::is_set_for_every_node(draft.table, name),
+        })
         .collect()
 }
 

@@ -297,19 +297,21 @@ impl Resolver<'_> {
 
 /// Reports what the command line sets at every node that has it, where none has.
 fn had_somewhere(drafts: &[Draft], shapes: &BTreeMap<&str, Shapes>, diags: &mut Diags) {
-    let mut set: BTreeMap<&str, (&Place, bool)> = BTreeMap::new();
+    let mut set = BTreeMap::new();
     for draft in drafts {
-        let shapes = &shapes[draft.kind.name];
-        let entries = draft.table.entries().iter();
-        for entry in entries.filter(|e| flags::for_every_node(&e.key_at)) {
-            let (_, had) = set.entry(&entry.key).or_insert((&entry.key_at, false));
-            *had |= shapes.has(&entry.key);
-        }
+        flags::set_for_every_node(draft.table, "", &mut set);
     }
-    for (name, (at, _)) in set.into_iter().filter(|(_, (_, had))| !had) {
-        let diag = Diag::at(at, format!("no node has a parameter `{name}`"));
-        let known = shapes.values().flat_map(Shapes::keys);
-        diags.push(diag.suggest(did_you_mean(name, known)));
+    let known = |path: &str| shapes.values().any(|shapes| shapes.knows(path));
+    let unknown: Vec<_> = set.iter().filter(|(path, _)| !known(path)).collect();
+    for (path, at) in &unknown {
+        // What is said of a block counts for all in it.
+        let of_block = path.rsplit_once('.');
+        if of_block.is_some_and(|(block, _)| set.contains_key(block) && !known(block)) {
+            continue;
+        }
+        let diag = Diag::at(at, format!("no node has a parameter `{path}`"));
+        let names = shapes.values().flat_map(Shapes::names);
+        diags.push(diag.suggest(did_you_mean(path, names)));
     }
 }
 

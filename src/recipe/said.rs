@@ -128,14 +128,19 @@ impl Shapes {
         Shapes(Half::of(kind.params), Half::of(|| kind.execution()))
     }
 
-    /// Whether it has a parameter or a block of this name.
-    pub fn has(&self, key: &str) -> bool {
-        self.0.has(key) || self.1.has(key)
+    /// Whether something may be said at this path: a parameter, a block, a field of either.
+    pub fn knows(&self, path: &str) -> bool {
+        let within = |outer: &str, inner: &str| {
+            let rest = inner.strip_prefix(outer);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.specs()
+            .any(|s| within(s.name, path) || within(path, s.name))
     }
 
-    /// The names of its parameters and blocks.
-    pub fn keys(&self) -> impl Iterator<Item = &'static str> {
-        self.specs().map(ParamSpec::key)
+    /// The names of its parameters, and of its blocks.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.specs().flat_map(|s| [s.key(), s.name])
     }
 
     fn specs(&self) -> impl Iterator<Item = &ParamSpec> {
@@ -285,7 +290,8 @@ impl Shapes {
         };
         for entry in table.entries() {
             let key = entry.key.as_str();
-            if fields.iter().any(|s| s.field() == key) {
+            // Whether any node has it is looked at where all are known.
+            if fields.iter().any(|s| s.field() == key) || flags::for_every_node(&entry.key_at) {
                 continue;
             }
             let of_block = fields.iter().copied();

@@ -3,7 +3,7 @@
 
 use crate::study::{Ran, Study};
 use pipe::base::params::{Default, ParamSpec, Ty};
-use pipe::base::value::Value;
+use pipe::base::value::{self, Value};
 use pipe::kinds::REGISTRY;
 use pipe::recipe::{self, Loaded, Overrides};
 use std::collections::{BTreeMap, BTreeSet};
@@ -1079,6 +1079,48 @@ fn what_is_set_for_every_node_changes_only_those_where_it_acts() {
         seed(&read(&["*.seed=3", "greedy.seed=4"]), "greedy"),
         Value::Int(4)
     );
+}
+
+#[test]
+fn what_is_set_for_every_node_may_be_a_field_of_a_block() {
+    let text = format!("{BASE}[node.x]\n{GRPO}");
+    let read = |set: &str| {
+        let overrides = Overrides {
+            sets: vec![set.into()],
+            cwd: std::env::temp_dir(),
+            ..Overrides::default()
+        };
+        let loaded = recipe::from_text("acts.toml", &text, &overrides, &REGISTRY);
+        loaded.map_err(|d| d.render(false))
+    };
+    let of_x = |set: &str, param: &str| {
+        let loaded = read(set).unwrap_or_else(|d| panic!("{d}")).remove(0);
+        let node = loaded.graph.node(loaded.graph.find("x").unwrap());
+        let said = value::at(&node.params, param).or(value::at(&node.exec, param));
+        said.cloned()
+    };
+    // `guard` has a field that does nothing there, and that nobody set.
+    for (set, param, value) in [
+        ("*.guard.grad_norm=9", "guard.grad_norm", Value::Float(9.0)),
+        ("*.guard.entropy=0.5", "guard.entropy", Value::Float(0.5)),
+        // The file says `kl` itself.
+        (
+            "*.kl.coefficient=0.25",
+            "kl.coefficient",
+            Value::Float(0.25),
+        ),
+    ] {
+        assert_eq!(of_x(set, param), Some(value), "{set}");
+    }
+    for (set, path) in [
+        ("*.guard.loss=9", "guard.loss"),
+        ("*.gard.entropy=9", "gard"),
+    ] {
+        let told = read(set).err().expect("nobody has it");
+        let said = format!("no node has a parameter `{path}`");
+        assert_eq!(told.matches("error: ").count(), 1, "{told}");
+        assert!(told.contains(&said), "{told}");
+    }
 }
 
 #[test]
