@@ -276,7 +276,7 @@ fn what_cannot_be_read_stands_beside_the_rate_of_its_own_attack() {
         let found = beside::of(rate, &all).unwrap();
         assert_eq!(found.unreadable, Some(expected), "{rate}");
         assert!(!found.part, "{rate} has its own share");
-        let behind = beside::behind(rate, &all).map(|b| b.unreadable);
+        let behind = beside::behind(rate, &all).and_then(|b| b.unreadable);
         assert_eq!(behind, Some(expected), "{rate}");
     }
     // It has no line of its own, and is a metric like any other.

@@ -7,6 +7,7 @@ use crate::scorers::reward::{self, Route};
 use crate::scorers::reward_model;
 use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::bounds;
+use crate::shared::by_class;
 use crate::shared::devices;
 use crate::shared::estimate;
 use crate::shared::measure::{self, Measure};
@@ -55,12 +56,12 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "probe",
-    revision: 6,
+    revision: 7,
     role: Role::Measures,
     summary: "best-of-n diversity probe: average and best reward of n samples, per class",
     about: "`average/CLASS` is the mean reward over all samples, `best/CLASS` the mean over prompts of the best of n. A wide \
             gap is room for RL; a best-of-n far below 1 is what RL cannot reach. Where a scorer asks a service or a model, samples that it said \
-            nothing readable of are left out and are the share `unscorable`. It has the words of reasoning by class and label, and what share \
+            nothing readable of are left out and are the share `unscorable`, by class `unscorable/CLASS`. It has the words of reasoning by class and label, and what share \
             of the samples `reasons`; of those that do, about prompts of the built-in world, how many of the facts are right (`facts_right`) and \
             how often the answer `follows`, as `evaluate` counts them.",
     example: r#"
@@ -91,6 +92,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
         measure::FACTS_RIGHT_BY,
         measure::FOLLOWS,
         measure::UNSCORABLE,
+        measure::UNSCORABLE_OF,
     ],
     params: Params::specs,
     exec: ScorerEndpoints::specs,
@@ -211,7 +213,6 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         _ => Ok(Some(scored.reward(judged)?.value)),
     });
     let rewards: Vec<Option<f64>> = rewards.collect::<Result<_>>()?;
-    let unscorable = rewards.iter().filter(|r| r.is_none()).count();
     for (prompt, rewards) in prompts.iter().zip(rewards.chunks(p.samples)) {
         let rewards: Vec<f64> = rewards.iter().copied().flatten().collect();
         let Some(mean) = stats::mean(&rewards) else {
@@ -220,26 +221,30 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         averages.push((prompt, mean));
         bests.push((prompt, rewards.into_iter().fold(f64::MIN, f64::max)));
     }
-    let mut measures = by_class("average", &averages);
-    measures.extend(by_class("best", &bests));
+    let mut measures = of_classes("average", &averages);
+    measures.extend(of_classes("best", &bests));
     let completed = measure::observed(&prompts);
     measures.extend(reasoning::measures(&reasoned(
         &prompts, &completed, &responses,
     )));
+    if may_fail {
+        measures.extend(unscorable(&prompts, &rewards, p.samples));
+    }
     let folder = ctx.output("metrics");
     let values = measure::values(completed.iter(), &measures);
     rows::write_values(&folder, &values)?;
-    let mut metrics: Vec<Metric> = measures.into_iter().map(|m| m.metric).collect();
-    if may_fail {
-        metrics.push(Metric {
-            name: "unscorable".into(),
-            value: unscorable as f64 / rewards.len().max(1) as f64,
-            n: rewards.len(),
-            interval: None,
-            unit: "share".into(),
-        });
-    }
+    let metrics: Vec<Metric> = measures.into_iter().map(|m| m.metric).collect();
     rows::write_metrics(&folder, metrics)
+}
+
+/// The share of the samples of each prompt that have no reward.
+fn unscorable(prompts: &[Prompt], rewards: &[Option<f64>], samples: usize) -> Vec<Measure> {
+    let each = prompts.iter().zip(rewards.chunks(samples));
+    let rows = each.flat_map(|(prompt, rewards)| {
+        let row = move |r: &Option<f64>| (prompt.id.as_str(), prompt.class, r.is_none());
+        rewards.iter().map(row)
+    });
+    by_class::shares(measure::UNSCORABLE.name, rows)
 }
 
 /// The samples, each observed where the prompts without their labels say, and split by the labels.
@@ -258,7 +263,7 @@ fn reasoned<'a>(
     each.collect()
 }
 
-fn by_class(prefix: &str, all: &[(&Prompt, f64)]) -> Vec<Measure> {
+fn of_classes(prefix: &str, all: &[(&Prompt, f64)]) -> Vec<Measure> {
     let of = |class: &PromptClass| {
         let rows = all.iter().filter(move |(prompt, _)| prompt.class == *class);
         let each = rows.map(|(prompt, value)| (prompt.id.as_str(), *value));

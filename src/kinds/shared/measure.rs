@@ -45,6 +45,22 @@ pub(crate) const EVALUATION: &[MetricInfo] = &[
     MetricInfo::plain("refusal/*", "share", "refusals, *").of(CLASSES),
     MetricInfo::plain("score/*", "score", "judge's number, *").of(CLASSES),
     UNSCORABLE,
+    UNSCORABLE_OF,
+    MetricInfo::lower(
+        "unscorable/defense/*",
+        "share",
+        "without a readable verdict, of defense success, *",
+    ),
+    MetricInfo::lower(
+        "unscorable/compliance/*",
+        "share",
+        "without a readable verdict, of compliance, *",
+    ),
+    MetricInfo::lower(
+        "unscorable/safe/*",
+        "share",
+        "without a readable verdict, of safe answers, *",
+    ),
     REASONING,
     REASONING_TYPE,
     REASONING_BY,
@@ -124,6 +140,8 @@ pub(crate) const FOLLOWS: MetricInfo = MetricInfo::higher(
 /// Responses that the judge said nothing readable of.
 pub(crate) const UNSCORABLE: MetricInfo =
     MetricInfo::lower("unscorable", "share", "without a readable verdict");
+pub(crate) const UNSCORABLE_OF: MetricInfo =
+    MetricInfo::lower("unscorable/*", "share", "without a readable verdict, *").of(CLASSES);
 /// Responses that are neither help nor refusal.
 pub const UNREADABLE: MetricInfo =
     MetricInfo::lower("unreadable", "share", "unreadable, all answers");

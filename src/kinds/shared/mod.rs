@@ -4,6 +4,7 @@ pub mod aim;
 pub mod answers;
 pub mod asked;
 pub mod bounds;
+pub(crate) mod by_class;
 pub mod cases;
 pub mod devices;
 pub mod endpoint;

@@ -5,7 +5,7 @@ use crate::study::Study;
 use crate::training::{REASONER, WORLD};
 use pipe::base::params::Problem;
 use pipe::base::params::{ParamSet, defaults, unsaid};
-use pipe::base::rows::{PromptClass, Score};
+use pipe::base::rows::{Measured, PromptClass, Score, VALUES};
 use pipe::base::value::{self, Value, Values};
 use pipe::engine::kind::estimate::NodePreview;
 use pipe::kinds::REGISTRY;
@@ -59,6 +59,10 @@ fn another_judge_judges_the_same_completions_and_nothing_is_asked_twice() {
     assert_eq!(metric("score/harmful"), (0.5, 2));
     assert_eq!(metric("score/ambiguous"), (0.125, 2));
     assert_eq!(metric("unscorable"), (0.2, 5));
+    assert_eq!(metric("unscorable/harmful"), (1.0 / 3.0, 3));
+    assert_eq!(metric("unscorable/ambiguous"), (0.0, 2));
+    assert_eq!(metric("unscorable/defense/type/bad"), (1.0 / 3.0, 3));
+    assert_eq!(metric("unreadable/defense/type/bad"), (0.0, 2));
     let rows: Vec<Score> = ran.rows("judged", "scores");
     assert_eq!(rows[2].score, Some(1.0));
     assert!(!rows[2].good && rows[3].good && rows[3].refused);
@@ -386,9 +390,55 @@ score.url = "{}"
     let ran = study.run(&probe);
     assert!(ran.metric("probe", "best/harmful").value > 0.0);
     assert_eq!(ran.metric("probe", "unscorable").value, 0.0);
+    assert_eq!(ran.metric("probe", "unscorable/harmful").value, 0.0);
     let asked = server.bodies().pop().unwrap();
     assert!(asked["items"].as_array().unwrap().len() <= 4);
     assert_eq!(server.heard().len(), 2);
+}
+
+#[test]
+fn a_probe_tells_of_which_prompts_a_judge_said_nothing() {
+    // Of every second answer it says something.
+    let server = Server::new(|_, body| {
+        let items = body["items"].as_array().unwrap();
+        let scores = (0..items.len()).map(|i| match i % 2 {
+            0 => serde_json::json!(0.5),
+            _ => serde_json::Value::Null,
+        });
+        let scores: Vec<serde_json::Value> = scores.collect();
+        (
+            200,
+            serde_json::json!({ "model": "rm@2", "scores": scores }),
+        )
+    });
+    let study = Study::new();
+    let ran = study.run(&format!(
+        r#"{WORLD}{REASONER}
+[node.probe]
+kind = "probe"
+in = {{ model = "reasoner", prompts = "mix" }}
+samples = 1
+prompts_per_class = 2
+max_new_tokens = 8
+reward = {{ harmful = "score", harmless = "format" }}
+score.model = "rm"
+score.url = "{}"
+"#,
+        server.url
+    ));
+    let lost = ran.metric("probe", "unscorable");
+    let harmful = ran.metric("probe", "unscorable/harmful");
+    assert_eq!((harmful.value, harmful.n), (0.5, 2));
+    assert_eq!((lost.value, lost.n), (0.25, 4));
+    assert_eq!(ran.metric("probe", "unscorable/harmless").value, 0.0);
+    assert_eq!(ran.metric("probe", "average/harmful").n, 1);
+    let values = ran.text("probe", "metrics", VALUES);
+    let values: Vec<Measured> = values
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let without: Vec<f64> = values.iter().map(|row| row.values["unscorable"]).collect();
+    assert_eq!(without.iter().sum::<f64>(), 1.0, "{without:?}");
 }
 
 #[test]

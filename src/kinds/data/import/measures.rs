@@ -1,10 +1,12 @@
 //! What scores that were given elsewhere say in numbers.
 
-use crate::shared::measure::{self, MOST_VALUES, Measure, by_label};
+use crate::shared::by_class;
+use crate::shared::measure::{self, MOST_VALUES, Measure, UNREADABLE, UNSCORABLE, by_label};
 use base::rows::{PromptClass, Score};
 
 /// `defense` (harmful prompts: the attack failed) and `compliance` (others: a good answer), of the rows that have a score, in all and
-/// by category and label; the mean score by class; the share of rows without one, and of those that have no answer.
+/// by category and label; the mean score by class; the share of rows without one, and of those that have no answer, in all and
+/// by class.
 pub fn measures(scores: &[Score]) -> Vec<Measure> {
     let rows = |harmful: bool| {
         let of = move |s: &&Score| (s.class == PromptClass::Harmful) == harmful && s.scored();
@@ -29,10 +31,10 @@ pub fn measures(scores: &[Score]) -> Vec<Measure> {
         let name = format!("score/{}", class.word());
         out.extend(measure::mean(&name, "score", numbers));
     }
-    let without = scores.iter().map(|s| (s, !s.scored()));
-    out.extend(measure::share("unscorable", without));
-    let unreadable = scores.iter().map(|s| (s, s.outcome.unreadable()));
-    out.extend(measure::share(measure::UNREADABLE.name, unreadable));
+    let unjudged = |s: &Score| !s.scored();
+    out.extend(by_class::of_scores(UNSCORABLE.name, scores, unjudged));
+    let unreadable = |s: &Score| s.outcome.unreadable();
+    out.extend(by_class::of_scores(UNREADABLE.name, scores, unreadable));
     out
 }
 

@@ -1,0 +1,28 @@
+//! The share of rows with a property, of all and of each class of prompts: what of the answers is of no use, say, behind the rates
+//! of a class.
+
+use super::measure::{At, Measure, share};
+use base::rows::{PromptClass, Score};
+
+/// Of rows of (where, of which class, whether it has the property); a share that is 0 is there too, so that two nodes pair.
+pub(crate) fn shares<'a>(
+    name: &str,
+    rows: impl Iterator<Item = (impl Into<At<'a>>, PromptClass, bool)> + Clone,
+) -> Vec<Measure> {
+    let of_all = share(name, rows.clone().map(|(at, _, has)| (at, has)));
+    let of_class = |class: PromptClass| {
+        let rows = rows.clone().filter(|(_, of, _)| *of == class);
+        let name = format!("{name}/{}", class.word());
+        share(&name, rows.map(|(at, _, has)| (at, has)))
+    };
+    let by_class = PromptClass::ALL.into_iter().filter_map(of_class);
+    of_all.into_iter().chain(by_class).collect()
+}
+
+pub(crate) fn of_scores(
+    name: &str,
+    scores: &[Score],
+    property: impl Fn(&Score) -> bool + Copy,
+) -> Vec<Measure> {
+    shares(name, scores.iter().map(move |s| (s, s.class, property(s))))
+}
