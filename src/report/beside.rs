@@ -1,8 +1,8 @@
 //! What stands beside a rate of defense, compliance or refusal: the share of the answers behind it that are neither help nor
-//! refusal, the share that ran into the length limit, and the share that the rate leaves out, since a judge said nothing readable of
-//! them; and the warning where that is much (`doubt`). Knows metrics by name, not who measured them.
+//! refusal, the share that the rate leaves out, since a judge said nothing readable of them, and the share that ran into the length
+//! limit; and the warning where that is much (`doubt`). Knows metrics by name, not who measured them.
 
-use crate::metrics::{self, OUTCOME, UNREADABLE, UNSCORABLE, unreadable_of};
+use crate::metrics::{self, OUTCOME, UNREADABLE, UNSCORABLE, beside_of};
 use base::rows::{ATTACK, Metric, PromptClass};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -14,8 +14,8 @@ pub const MUCH: f64 = 0.1;
 const MARK: &str = "  ! ";
 
 const FINISHED: &str = "finished";
-/// Means of a judge's number: beginning of their names.
-const SCORE: &str = "score";
+/// Means of a judge's numbers and of rewards that are made of them: beginnings of their names.
+const NUMBERS: [&str; 3] = ["score", "average", "best"];
 
 /// How many attacks succeed: beginning of the names of its metrics.
 pub const SUCCESS: &str = "success";
@@ -29,17 +29,18 @@ pub const RATES: [(&str, &str); 5] = [
     ("refusal", "refusal rate"),
 ];
 
-/// Of the answers behind a rate; nothing where that was not measured.
+/// Of the answers behind a metric; nothing where that was not measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Beside {
-    /// Neither help nor refusal, of the rate's classes of prompts.
+    /// Neither help nor refusal, of the metric's own answers, or those of its classes of prompts.
     pub unreadable: Option<f64>,
     /// Not finished within the limit, of all classes.
     pub unfinished: Option<f64>,
-    /// Without a readable verdict of the judge, of all classes: no rate counts them.
+    /// Without a readable verdict of the judge, where the metric is made of verdicts, which leaves them out: of its own answers, or
+    /// those of its classes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unjudged: Option<f64>,
-    /// The rate is of a part of its classes only, as of one category, and what is said here is of all of them.
+    /// The metric is of a part of its classes only, as of one category, and what is said here is of all of them.
     #[serde(skip)]
     pub part: bool,
 }
@@ -62,13 +63,38 @@ impl Sided {
 }
 
 impl Beside {
-    /// The larger share of what makes a rate say little.
-    pub fn most(&self) -> Option<f64> {
+    /// The larger share of what makes a metric say little.
+    pub fn most(&self) -> f64 {
         let each = self.unreadable.into_iter().chain(self.unjudged);
-        each.max_by(f64::total_cmp)
+        each.fold(0.0, f64::max)
     }
 
-    /// `34.0 % unreadable, 19.0 % of all unfinished, 2.0 % of all without a verdict`; nothing where all was read, finished and judged.
+    pub fn much(&self) -> bool {
+        self.most() > MUCH
+    }
+
+    /// `40.0 % of the answers behind WHAT are unreadable`, of what there is more of.
+    pub fn doubt(&self, what: &str) -> String {
+        let words = match self.unjudged > self.unreadable {
+            true => "have no verdict",
+            false => "are unreadable",
+        };
+        let share = percent(self.most());
+        format!("{share} of the answers behind {what} {words}")
+    }
+
+    /// Of several metrics together: the most of each.
+    pub fn worst(self, other: Beside) -> Beside {
+        let most = |of: Of| of(&self).into_iter().chain(of(&other)).reduce(f64::max);
+        Beside {
+            unreadable: most(|b| b.unreadable),
+            unfinished: most(|b| b.unfinished),
+            unjudged: most(|b| b.unjudged),
+            part: self.part || other.part,
+        }
+    }
+
+    /// `34.0 % unreadable, 2.0 % without a verdict, 19.0 % of all unfinished`; nothing where all was read, judged and finished.
     pub fn text(&self) -> Option<String> {
         self.worded(" %")
     }
@@ -91,9 +117,11 @@ type Of = fn(&Beside) -> Option<f64>;
 /// What there is, in the order in which it is said.
 const SHARES: [(&str, Of); 3] = [
     ("unreadable", |b| b.unreadable),
-    ("of all unfinished", |b| b.unfinished),
-    ("of all without a verdict", |b| b.unjudged),
+    ("without a verdict", |b| b.unjudged),
+    (OF_ALL, |b| b.unfinished),
 ];
+
+const OF_ALL: &str = "of all unfinished";
 
 pub fn some(share: Option<f64>) -> Option<f64> {
     share.filter(|x| *x > 0.0)
@@ -113,10 +141,9 @@ pub fn line(
     let there = |(_, of): &(&str, Of)| each().any(|b| some(of(b)).is_some());
     let shown: Vec<(&str, Of)> = SHARES.into_iter().filter(there).collect();
     let names: Vec<&str> = shown.iter().map(|(what, _)| *what).collect();
-    let of = match names.first()? {
-        // What is said of all is not said of a class.
-        &"unreadable" if part => "of the class ",
-        _ => "",
+    let of = match *names.first()? != OF_ALL && part {
+        true => "of the class ",
+        false => "",
     };
     let cell = |b: &Option<Beside>| {
         let b = b.unwrap_or_default();
@@ -134,17 +161,7 @@ pub fn percent(share: f64) -> String {
 
 /// What stands beside a metric; nothing where it is no rate, or was measured without it.
 pub fn of(name: &str, all: &[Metric]) -> Option<Beside> {
-    let classes = classes(name, all)?;
-    let own = own(name, all);
-    let part = own.is_none() && is_part(name);
-    let found = Beside {
-        unreadable: own.or_else(|| unreadable(&classes, all)),
-        unfinished: unfinished(all),
-        unjudged: unjudged(all),
-        part,
-    };
-    let known = SHARES.iter().any(|(_, of)| of(&found).is_some());
-    known.then_some(found)
+    behind(name, all).filter(|_| is_rate(name))
 }
 
 /// What stands beside each rate among these, by its name.
@@ -154,82 +171,53 @@ pub fn all(metrics: &[Metric]) -> BTreeMap<&str, Beside> {
         .collect()
 }
 
-/// Of the answers behind a metric of any kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Behind {
-    /// Cannot be read: of a rate's classes, or of all.
-    pub unreadable: f64,
-    /// Have no verdict, where the metric is made of verdicts.
-    pub unjudged: f64,
-}
-
-impl Behind {
-    pub fn most(self) -> f64 {
-        self.unreadable.max(self.unjudged)
-    }
-
-    pub fn much(self) -> bool {
-        self.most() > MUCH
-    }
-
-    /// `40.0 % of the answers behind WHAT are unreadable`, of what there is more of.
-    pub fn text(self, what: &str) -> String {
-        let (share, words) = match self.unjudged > self.unreadable {
-            true => (self.unjudged, "have no verdict"),
-            false => (self.unreadable, "are unreadable"),
-        };
-        format!("{} of the answers behind {what} {words}", percent(share))
-    }
-
-    /// Of several metrics together: the most of each.
-    pub fn worst(self, other: Behind) -> Behind {
-        Behind {
-            unreadable: self.unreadable.max(other.unreadable),
-            unjudged: self.unjudged.max(other.unjudged),
-        }
-    }
-}
-
-/// Nothing for what says itself how much of the answers is of no use.
-pub fn behind(name: &str, all: &[Metric]) -> Option<Behind> {
+/// What is behind a metric of any kind, where anything was measured of that; nothing for what says itself how much of the answers is of no use.
+pub fn behind(name: &str, all: &[Metric]) -> Option<Beside> {
     let first = name.split('/').next().unwrap_or(name);
     if [UNREADABLE, FINISHED, OUTCOME, UNSCORABLE].contains(&first) {
         return None;
     }
+    let judged = is_rate(name) || NUMBERS.contains(&first);
     let classes = classes(name, all);
-    let judged = classes.is_some() || first == SCORE;
-    let unreadable = match classes {
-        Some(classes) => own(name, all).or_else(|| unreadable(&classes, all)),
-        None => find(UNREADABLE, all).map(|m| m.value),
+    let share = |what: &str| own(what, name, all).or_else(|| over(what, &classes, all));
+    let unjudged = share(UNSCORABLE).filter(|_| judged);
+    let lacks = |what: &str| own(what, name, all).is_none();
+    let found = Beside {
+        unreadable: share(UNREADABLE),
+        unfinished: unfinished(all),
+        unjudged,
+        part: is_part(name) && (lacks(UNREADABLE) || unjudged.is_some() && lacks(UNSCORABLE)),
     };
-    let unjudged = unjudged(all).filter(|_| judged);
-    (unreadable.is_some() || unjudged.is_some()).then(|| Behind {
-        unreadable: unreadable.unwrap_or_default(),
-        unjudged: unjudged.unwrap_or_default(),
-    })
+    let known = SHARES.iter().any(|(_, of)| of(&found).is_some());
+    known.then_some(found)
 }
 
-/// The prompts that a rate is of.
-fn classes(name: &str, all: &[Metric]) -> Option<Vec<PromptClass>> {
+fn is_rate(name: &str) -> bool {
+    let first = name.split('/').next();
+    RATES.iter().any(|(start, _)| first == Some(*start))
+}
+
+/// The classes of the prompts that a metric is of; none where its name does not say.
+fn classes(name: &str, all: &[Metric]) -> Vec<PromptClass> {
     let mut words = name.split('/');
-    let rate = words.next()?;
-    RATES.iter().find(|(start, _)| *start == rate)?;
+    let rate = words.next().unwrap_or(name);
     if let Some(class) = words.next().and_then(class) {
-        return Some(vec![class]);
+        return vec![class];
     }
     if rate == "defense" || rate == SUCCESS {
-        return Some(vec![PromptClass::Harmful]);
+        return vec![PromptClass::Harmful];
     }
     // A string rule says of harmful prompts too whether they are complied with; a judge only of the others.
     let measured = |c: &PromptClass| find(&format!("{rate}/{}", c.word()), all).is_some();
-    Some(PromptClass::ALL.into_iter().filter(measured).collect())
+    let classes = PromptClass::ALL.into_iter().filter(|_| is_rate(name));
+    classes.filter(measured).collect()
 }
 
-/// What cannot be read of the very answers that a rate is of, where that was measured. An attack succeeds and fails on the same ones.
-fn own(name: &str, all: &[Metric]) -> Option<f64> {
+/// A share of the very answers that a metric is of, where that was measured. An attack succeeds and fails on the same ones.
+fn own(what: &str, name: &str, all: &[Metric]) -> Option<f64> {
     let defense = attacked(name).map(|attack| format!("defense/{ATTACK}/{attack}"));
     let rate = defense.as_deref().unwrap_or(name);
-    find(&unreadable_of(rate), all).map(|m| m.value)
+    find(&beside_of(what, rate), all).map(|m| m.value)
 }
 
 /// The attack that a rate of success is of, if it is of one.
@@ -252,15 +240,21 @@ fn class(word: &str) -> Option<PromptClass> {
     PromptClass::ALL.into_iter().find(|c| c.word() == word)
 }
 
-/// Over the prompts of these classes; of all where there is nothing by class.
-fn unreadable(classes: &[PromptClass], all: &[Metric]) -> Option<f64> {
-    let name = |c: &PromptClass| format!("{UNREADABLE}/{}", c.word());
-    let found: Vec<&Metric> = classes.iter().filter_map(|c| find(&name(c), all)).collect();
+/// A share over the prompts of these classes; of all where there is nothing by class.
+fn over(what: &str, classes: &[PromptClass], all: &[Metric]) -> Option<f64> {
+    let of_class = |c: &PromptClass| find(&beside_of(what, c.word()), all);
+    let found: Vec<&Metric> = classes.iter().filter_map(of_class).collect();
     let n: usize = found.iter().map(|m| m.n).sum();
     match n {
-        0 => find(UNREADABLE, all).map(|m| m.value),
+        0 => of_all(what, all),
         n => Some(found.iter().map(|m| m.value * m.n as f64).sum::<f64>() / n as f64),
     }
+}
+
+/// A share of all answers; a count of rows is none.
+fn of_all(what: &str, all: &[Metric]) -> Option<f64> {
+    let found = find(what, all).filter(|m| m.unit == "share");
+    found.map(|m| m.value)
 }
 
 /// Not finished, of all; without the digits that a subtraction leaves at the end.
@@ -269,10 +263,9 @@ pub fn unfinished(all: &[Metric]) -> Option<f64> {
     Some(((1.0 - finished) * 1e12).round() / 1e12)
 }
 
-/// Of all; a count of rows is no share of answers.
+/// Without a readable verdict, of all.
 pub fn unjudged(all: &[Metric]) -> Option<f64> {
-    let found = find(UNSCORABLE, all).filter(|m| m.unit == "share");
-    found.map(|m| m.value)
+    of_all(UNSCORABLE, all)
 }
 
 pub fn find<'a>(name: &str, all: &'a [Metric]) -> Option<&'a Metric> {

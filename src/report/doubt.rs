@@ -1,8 +1,8 @@
 //! What an evaluation's reader has to know before its numbers: that much of it cannot be read, or that the judge said nothing readable of
 //! much of it, so that its rates are of the rest, or that there are none. Knows metrics by name, not who measured them.
 
-use crate::beside::{Behind, MUCH, RATES, behind, find, percent, some, unfinished, unjudged};
-use crate::metrics::UNREADABLE;
+use crate::beside::{Beside, MUCH, RATES, behind, find, percent, some, unfinished};
+use crate::metrics::{UNREADABLE, UNSCORABLE, beside_of};
 use base::rows::{Metric, PromptClass};
 use serde::{Serialize, Serializer};
 
@@ -15,10 +15,16 @@ pub struct Doubt {
     unjudged: Option<Unjudged>,
 }
 
+/// What of the answers is of no use, of all and of each class.
+#[derive(Clone, Debug, PartialEq)]
+struct Share {
+    of_all: f64,
+    by_class: Vec<(&'static str, f64)>,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 struct Unreadable {
-    share: f64,
-    by_class: Vec<(&'static str, f64)>,
+    share: Share,
     unfinished: Option<f64>,
     /// The rates that say little.
     rates: Vec<String>,
@@ -27,7 +33,7 @@ struct Unreadable {
 /// Without a verdict of the judge.
 #[derive(Clone, Debug, PartialEq)]
 struct Unjudged {
-    share: f64,
+    share: Share,
     /// The rates that say little.
     rates: Vec<String>,
     /// Classes of prompts of which no rate is measured, as nothing of them has a verdict.
@@ -44,6 +50,11 @@ impl Doubt {
         (doubt.unreadable.is_some() || doubt.unjudged.is_some()).then_some(doubt)
     }
 
+    /// Whether it says how much has no verdict.
+    pub fn of_unjudged(&self) -> bool {
+        self.unjudged.is_some()
+    }
+
     /// By itself.
     pub fn text(&self) -> String {
         let unreadable = self.unreadable.iter().map(|part| part.text(&self.what));
@@ -53,37 +64,62 @@ impl Doubt {
     }
 }
 
-impl Unreadable {
-    fn of(all: &[Metric]) -> Option<Unreadable> {
+impl Share {
+    /// A count of rows is none.
+    fn of(what: &str, all: &[Metric]) -> Option<Share> {
         let of_class = |c: PromptClass| {
-            let found = find(&format!("{UNREADABLE}/{}", c.word()), all)?;
+            let found = find(&beside_of(what, c.word()), all)?;
             Some((c.word(), found.value))
         };
-        let by_class: Vec<(&str, f64)> =
-            PromptClass::ALL.into_iter().filter_map(of_class).collect();
-        let share = find(UNREADABLE, all)?.value;
-        let most = by_class.iter().map(|c| c.1).fold(share, f64::max);
-        (most > MUCH).then(|| Unreadable {
+        Some(Share {
+            of_all: find(what, all).filter(|m| m.unit == "share")?.value,
+            by_class: PromptClass::ALL.into_iter().filter_map(of_class).collect(),
+        })
+    }
+
+    /// Of all, or of a class.
+    fn much(&self) -> bool {
+        let classes = self.by_class.iter().map(|c| c.1);
+        classes.fold(self.of_all, f64::max) > MUCH
+    }
+
+    /// ` (harmful 40.0 %, harmless 0.0 %)`.
+    fn classes(&self) -> String {
+        let each = |(class, x): &(&str, f64)| format!("{class} {}", percent(*x));
+        let classes: Vec<String> = self.by_class.iter().map(each).collect();
+        match classes.len() {
+            0 | 1 => String::new(),
+            _ => format!(" ({})", classes.join(", ")),
+        }
+    }
+
+    /// Among others of which the same is said: where there is not much of all, the class says where there is.
+    fn short(&self, what: &str) -> String {
+        let many = |(_, x): &&(&str, f64)| self.of_all <= MUCH && *x > MUCH;
+        let classes = self.by_class.iter().filter(many);
+        let classes: String = classes
+            .map(|(c, x)| format!(", {c} {}", percent(*x)))
+            .collect();
+        format!("{what} {}{classes}", percent(self.of_all))
+    }
+}
+
+impl Unreadable {
+    fn of(all: &[Metric]) -> Option<Unreadable> {
+        let share = Share::of(UNREADABLE, all)?;
+        share.much().then(|| Unreadable {
             share,
-            by_class,
             unfinished: some(unfinished(all)),
             rates: doubtful(all, |behind| behind.unreadable),
         })
     }
 
     fn text(&self, what: &str) -> String {
-        let classes = self.by_class.iter();
-        let classes: Vec<String> = classes
-            .map(|(c, x)| format!("{c} {}", percent(*x)))
-            .collect();
-        let classes = match classes.len() {
-            0 | 1 => String::new(),
-            _ => format!(" ({})", classes.join(", ")),
-        };
         let little = little(&self.rates).map(|little| format!(": its {little}"));
         let mut text = format!(
-            "{} of the answers of {what} are unreadable{classes}{}",
-            percent(self.share),
+            "{} of the answers of {what} are unreadable{}{}",
+            percent(self.share.of_all),
+            self.share.classes(),
             little.unwrap_or_default()
         );
         if let Some(share) = self.unfinished {
@@ -98,21 +134,13 @@ impl Unreadable {
             .unfinished
             .map(|x| format!(" ({} unfinished)", percent(x)));
         let unfinished = unfinished.unwrap_or_default();
-        // Where all together are readable enough it is a class that is not.
-        let classes = self
-            .by_class
-            .iter()
-            .filter(|(_, x)| self.share <= MUCH && *x > MUCH);
-        let classes: String = classes
-            .map(|(c, x)| format!(", {c} {}", percent(*x)))
-            .collect();
-        format!("{what} {}{classes}{unfinished}", percent(self.share))
+        format!("{}{unfinished}", self.share.short(what))
     }
 }
 
 impl Unjudged {
     fn of(all: &[Metric]) -> Option<Unjudged> {
-        let share = some(unjudged(all))?;
+        let share = Share::of(UNSCORABLE, all).filter(|share| share.of_all > 0.0)?;
         let without = PromptClass::ALL.into_iter().filter(|class| {
             let of_class = |rate: &str| find(&format!("{rate}/{}", class.word()), all).is_some();
             let measured = match class {
@@ -122,7 +150,7 @@ impl Unjudged {
             of_class(UNREADABLE) && !measured
         });
         let without: Vec<&str> = without.map(PromptClass::word).collect();
-        (share > MUCH || !without.is_empty()).then(|| Unjudged {
+        (share.much() || !without.is_empty()).then(|| Unjudged {
             share,
             rates: doubtful(all, |behind| behind.unjudged),
             without,
@@ -130,18 +158,17 @@ impl Unjudged {
     }
 
     fn text(&self, what: &str) -> String {
-        let said = "the judge said nothing readable of";
-        if self.share >= 1.0 {
-            return format!("{said} any of the answers of {what}: no rate is measured");
+        if self.share.of_all >= 1.0 {
+            return format!("{SAID} any of the answers of {what}: no rate is measured");
         }
-        let share = percent(self.share);
         let own = little(&self.rates).map(|little| format!("its {little}"));
         let own: Vec<String> = own.into_iter().chain(self.unmeasured()).collect();
         let own = match own.is_empty() {
             true => String::new(),
             false => format!(": {}", own.join("; ")),
         };
-        format!("{said} {share} of the answers of {what}, which no rate counts{own}")
+        let told = unjudged(&[(self.share.of_all, format!("the answers of {what}"))]);
+        format!("{told}{}, which no rate counts{own}", self.share.classes())
     }
 
     fn unmeasured(&self) -> Option<String> {
@@ -187,11 +214,9 @@ pub fn warnings(doubts: impl IntoIterator<Item = Doubt>) -> Vec<String> {
             let all: Vec<String> = little.into_iter().chain(first.unmeasured()).collect();
             let all: String = all.iter().map(|text| format!(", and {text}")).collect();
             let each = several.iter();
-            let each: Vec<String> = each
-                .map(|(what, part)| format!("{what} {}", percent(part.share)))
-                .collect();
+            let each: Vec<String> = each.map(|(what, part)| part.share.short(what)).collect();
             format!(
-                "the judge said nothing readable of many answers of {} evaluations, which no rate counts{all}: {}",
+                "{SAID} many answers of {} evaluations, which no rate counts{all}: {}",
                 several.len(),
                 each.join(", ")
             )
@@ -225,16 +250,27 @@ fn little(rates: &[String]) -> Option<String> {
     }
 }
 
+const SAID: &str = "the judge said nothing readable of";
+
+/// `the judge said nothing readable of 2.5 % of THESE, and of 5.0 % of THOSE`.
+pub fn unjudged(shares: &[(f64, String)]) -> String {
+    let each = shares.iter();
+    let each: Vec<String> = each
+        .map(|(share, these)| format!("{} of {these}", percent(*share)))
+        .collect();
+    format!("{SAID} {}", each.join(", and of "))
+}
+
 /// What is to be said of one.
 pub fn warning(what: &str, all: &[Metric]) -> Option<String> {
     Doubt::of(what, all).map(|doubt| doubt.text())
 }
 
 /// The rates of which too much is of no use, as people call them; where that is so of some of a rate's classes only, of these.
-fn doubtful(all: &[Metric], share: fn(&Behind) -> f64) -> Vec<String> {
+fn doubtful(all: &[Metric], share: fn(&Beside) -> Option<f64>) -> Vec<String> {
     let mut found = vec![];
     for (rate, called) in RATES {
-        let much = |m: &&Metric| behind(&m.name, all).is_some_and(|b| share(&b) > MUCH);
+        let much = |m: &&Metric| behind(&m.name, all).is_some_and(|b| share(&b) > Some(MUCH));
         let whole = find(rate, all);
         let of = |c: PromptClass| Some((c, find(&format!("{rate}/{}", c.word()), all)?));
         let classes: Vec<(PromptClass, &Metric)> =

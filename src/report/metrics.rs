@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use base::diag::{Diag, Diags};
-use base::rows::Metric;
+use base::rows::{Metric, PromptClass};
 use base::text::{did_you_mean, listed};
 use engine::kind::Kind;
 use std::collections::{BTreeMap, BTreeSet};
@@ -195,25 +195,28 @@ fn cell<'a>(metric: &'a Metric, all: &'a [Metric]) -> Option<(String, Cell<'a>)>
     Some((row, Cell { before, metric }))
 }
 
-/// The share of the answers behind a rate that cannot be read, where it was measured of this very rate.
-pub fn unreadable_of(rate: &str) -> String {
-    format!("{UNREADABLE}/{rate}")
+/// A share of no use (`UNREADABLE`, `UNSCORABLE`) of the answers behind a rate or of a class, where it was measured of this very one.
+pub fn beside_of(what: &str, of: &str) -> String {
+    format!("{what}/{of}")
 }
 
-/// Whether a metric is one of `unreadable_of`. The share of a class is not.
-fn is_unreadable_of_a_rate(name: &str) -> bool {
+/// Whether a metric is one of `beside_of` a rate. The share of a class is not.
+fn is_beside_a_rate(name: &str) -> bool {
     let mut words = name.split('/');
-    words.next() == Some(UNREADABLE) && words.count() > 1
+    let first = words.next();
+    (first == Some(UNREADABLE) || first == Some(UNSCORABLE)) && words.count() > 1
 }
 
 /// Whether a metric says nothing in a line of its own where all its values are these: no response came to this, or it stands beside
 /// its rate.
 pub fn idle(name: &str, mut values: impl Iterator<Item = f64>) -> bool {
     let first = name.split('/').next().unwrap_or(name);
+    let unjudged = |c: PromptClass| beside_of(UNSCORABLE, c.word()) == name;
     match name {
-        _ if is_unreadable_of_a_rate(name) => true,
+        _ if is_beside_a_rate(name) => true,
         "outcome/answered" => values.all(|x| x == 1.0),
         _ if first == OUTCOME || first == UNREADABLE => values.all(|x| x == 0.0),
+        _ if PromptClass::ALL.into_iter().any(unjudged) => values.all(|x| x == 0.0),
         _ => false,
     }
 }

@@ -4,9 +4,11 @@
 use crate::beside::{self, Sided};
 use crate::compare::measures::{Compared, Evaluation, seed_of};
 use crate::compare::numbers::{self, Seeded};
+use crate::doubt;
 use crate::reading::{Reading, read};
 use crate::side::Side;
 use anyhow::Result;
+use base::claim::SEED;
 use base::rows::Metric;
 use engine::kind::Kind;
 use engine::store::Store;
@@ -22,16 +24,7 @@ pub fn evaluation(
     let mut out = Evaluation {
         node: node.into(),
         against_node: node.into(),
-        refused: None,
-        one_artifact: false,
-        shared: None,
-        numerics: None,
-        unjudged: None,
-        seeds: 0,
-        notes: vec![],
-        metrics: vec![],
-        warnings: vec![],
-        known: BTreeSet::new(),
+        ..Evaluation::default()
     };
     let mut readings: Vec<(Option<String>, Reading)> = vec![];
     let mut seen = BTreeSet::new();
@@ -53,9 +46,12 @@ pub fn evaluation(
         out.notes.clear();
         return Ok(out);
     }
+    out.unjudged = unjudged(sides, node, &readings);
     for name in [metric, than] {
         if !out.known.contains(name) {
-            out.refused = Some(format!("`{node}` measures no `{name}`"));
+            let why = out.unjudged.iter().map(|why| format!(": {why}"));
+            let why: String = why.collect();
+            out.refused = Some(format!("`{node}` measures no `{name}`{why}"));
             return Ok(out);
         }
     }
@@ -63,6 +59,16 @@ pub fn evaluation(
     let compared = compared(kind, (metric, than), &readings);
     out.metrics.push(compared);
     Ok(out)
+}
+
+/// What a judge said nothing readable of, where that was anything.
+fn unjudged(sides: &[&Side], node: &str, readings: &[(Option<String>, Reading)]) -> Option<String> {
+    let means = beside::over_seeds(readings.iter().map(|(_, r)| r.metrics.as_slice()));
+    let share = beside::some(beside::unjudged(&means))?;
+    let label = sides.first()?.label_without(SEED);
+    let these = format!("the answers of `{node}` of `{label}`");
+    let told = doubt::unjudged(&[(share, these)]);
+    Some(format!("{told}, which no rate counts"))
 }
 
 fn compared(
@@ -95,7 +101,10 @@ fn compared(
     let mut each = vec![];
     for (seed, reading) in readings {
         let of = |name: &str| {
-            let values = reading.behind(name);
+            let values = match reading.metric(name) {
+                Some(_) => reading.behind(name),
+                None => Err("it is not measured".to_string()),
+            };
             values.map_err(|why| format!("`{name}`: {why}"))
         };
         match of(than).and_then(|first| Ok((first, of(metric)?))) {

@@ -1,7 +1,7 @@
 //! One evaluation on two sides, metric by metric, in pairs of prompts and over seeds; or why that would compare what is
 //! not comparable.
 
-use crate::beside::{self, Behind, Sided, percent};
+use crate::beside::{self, Beside, Sided};
 use crate::compare::numbers::{self, Numbers, Seeded};
 use crate::devices;
 use crate::doubt::{self, Doubt};
@@ -24,7 +24,7 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// A node that measures, on both sides.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Evaluation {
     pub node: String,
     /// Its name on the other side.
@@ -39,7 +39,7 @@ pub struct Evaluation {
     /// That both sides were computed under different numerics.
     #[serde(skip)]
     pub numerics: Option<String>,
-    /// That answers have no verdict, so that their prompts are compared with nothing.
+    /// That answers have no verdict, so that no rate counts them.
     #[serde(skip)]
     pub unjudged: Option<String>,
     /// Pairs of trainings that were compared.
@@ -66,7 +66,7 @@ pub struct Compared {
     pub beside: Option<Sided>,
     /// What is of no use of the answers behind a metric of any kind, where it can be told.
     #[serde(skip)]
-    pub behind: [Option<Behind>; 2],
+    pub behind: [Option<Beside>; 2],
     #[serde(flatten)]
     pub numbers: Option<Numbers>,
 }
@@ -81,16 +81,7 @@ pub fn evaluation(
     let mut out = Evaluation {
         node: node.into(),
         against_node: against.into(),
-        refused: None,
-        one_artifact: false,
-        shared: None,
-        numerics: None,
-        unjudged: None,
-        seeds: 0,
-        notes: vec![],
-        metrics: vec![],
-        warnings: vec![],
-        known: BTreeSet::new(),
+        ..Evaluation::default()
     };
     let mut readings = vec![];
     let mut seen = BTreeSet::new();
@@ -157,11 +148,15 @@ pub fn evaluation(
         .collect();
     let firsts = beside::over_seeds(pairs.iter().map(|p| p.1.metrics.as_slice()));
     let seconds = beside::over_seeds(pairs.iter().map(|p| p.2.metrics.as_slice()));
-    out.warnings = warnings([node, against], sides, [&firsts, &seconds]).collect();
+    let doubts = doubts([node, against], sides, [&firsts, &seconds]);
+    let told = doubts
+        .each_ref()
+        .map(|doubt| doubt.as_ref().is_some_and(Doubt::of_unjudged));
+    out.warnings = doubt::warnings(doubts.into_iter().flatten());
     if !out.one_artifact {
-        let sides = [(of(node, a), &firsts), (of(against, b), &seconds)];
-        out.unjudged = unjudged(sides);
-        out.warnings.extend(out.unjudged.clone());
+        let lacks = [(of(node, a), &firsts), (of(against, b), &seconds)];
+        out.unjudged = unjudged(&lacks, [false; 2]);
+        out.warnings.extend(unjudged(&lacks, told));
     }
     out.warnings.extend(out.shared.clone());
     out.numerics = devices::apart(
@@ -192,19 +187,21 @@ fn under<'a>(nodes: impl Iterator<Item = (&'a Side, &'a str)>) -> devices::Numer
         .collect()
 }
 
-/// What judges said nothing readable of, where that was anything of a side.
-fn unjudged(sides: [(String, &Vec<Metric>); 2]) -> Option<String> {
-    let each = sides.iter().filter_map(|(of, metrics)| {
-        let share = beside::unjudged(metrics).filter(|x| *x > 0.0)?;
-        Some(format!("{} of the answers of {of}", percent(share)))
+/// What judges said nothing readable of, where that was anything of a side, and what becomes of it; the share of a side that is `told` is
+/// not said again.
+fn unjudged(sides: &[(String, &Vec<Metric>); 2], told: [bool; 2]) -> Option<String> {
+    const THEN: &str = "rates are compared where both sides have a verdict";
+    let lacking = sides.iter().zip(told).filter_map(|((of, metrics), told)| {
+        let share = beside::some(beside::unjudged(metrics))?;
+        Some((told, (share, format!("the answers of {of}"))))
     });
-    let each: Vec<String> = each.collect();
-    (!each.is_empty()).then(|| {
-        format!(
-            "the judge said nothing readable of {}: rates are compared where both sides have a verdict",
-            each.join(", and of ")
-        )
-    })
+    let (told, open): (Vec<_>, Vec<_>) = lacking.partition(|(told, _)| *told);
+    let open: Vec<(f64, String)> = open.into_iter().map(|(_, share)| share).collect();
+    match (told.is_empty(), open.is_empty()) {
+        (true, true) => None,
+        (false, true) => Some(THEN.into()),
+        (_, false) => Some(format!("{}: {THEN}", doubt::unjudged(&open))),
+    }
 }
 
 /// That one artifact stands on a side of every pair, so that pairs are no seeds of that side.
@@ -217,22 +214,23 @@ fn single<'k>(what: &str, mut keys: impl Iterator<Item = &'k Key>) -> Option<Str
     })
 }
 
-/// That much cannot be read, of a side or of both. `all`: the variants that are compared, at least one pair.
-fn warnings(
+/// That much cannot be read or has no verdict, of each side. `all`: the variants that are compared, at least one pair.
+fn doubts(
     nodes: [&str; 2],
     all: &[(&Side, &Side)],
     measured: [&[Metric]; 2],
-) -> impl Iterator<Item = String> {
+) -> [Option<Doubt>; 2] {
     let (a, b) = all[0];
     let labels = [a, b].map(|side| side.label_without(SEED));
     let of = match labels[0] == labels[1] {
         true => ["the first side".to_string(), "the second side".to_string()],
         false => labels.map(|label| format!("`{label}`")),
     };
-    let named = nodes.into_iter().zip(of).zip(measured);
-    let each =
-        named.filter_map(|((node, of), metrics)| Doubt::of(&format!("`{node}` of {of}"), metrics));
-    doubt::warnings(each).into_iter()
+    let doubt = |side: usize| {
+        let what = format!("`{}` of {}", nodes[side], of[side]);
+        Doubt::of(&what, measured[side])
+    };
+    [doubt(0), doubt(1)]
 }
 
 /// A seed and what both sides measured.
@@ -314,8 +312,8 @@ fn compared(kind: Option<&Kind>, name: &str, pairs: &[Sides]) -> Compared {
         let refused = match (a.metric(name), b.metric(name)) {
             (Some(x), Some(y)) if x.unit == unit && y.unit == unit => None,
             (Some(x), Some(y)) => Some(format!("other units: {} and {}", x.unit, y.unit)),
-            (Some(_), None) => Some(format!("only one side measures it{}", unscored(b))),
-            (None, _) => Some(format!("only one side measures it{}", unscored(a))),
+            (Some(_), None) => Some(format!("only one side measures it{}", unscored(name, b))),
+            (None, _) => Some(format!("only one side measures it{}", unscored(name, a))),
         };
         let values = match refused {
             None => paired_values(name, a, b),
@@ -339,11 +337,12 @@ fn compared(kind: Option<&Kind>, name: &str, pairs: &[Sides]) -> Compared {
 }
 
 /// Of whoever does not measure a rate: that its judge may be why.
-fn unscored(lacks: &Reading) -> String {
-    let share = beside::unjudged(&lacks.metrics).filter(|x| *x > 0.0);
+fn unscored(name: &str, lacks: &Reading) -> String {
+    let behind = beside::behind(name, &lacks.metrics);
+    let share = beside::some(behind.and_then(|b| b.unjudged));
     share.map_or(String::new(), |share| {
-        let share = percent(share);
-        format!("; of the other the judge said nothing readable of {share} of the answers")
+        let these = "the answers behind it on the other side".to_string();
+        format!("; {}", doubt::unjudged(&[(share, these)]))
     })
 }
 

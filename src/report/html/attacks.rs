@@ -32,7 +32,7 @@ pub struct Attacks {
     pub doubtful: Vec<String>,
     /// All of them, with the largest share that cannot be read.
     #[serde(skip)]
-    unreadable: Vec<(f64, String)>,
+    doubted: Vec<(f64, String)>,
     /// What the error bars are.
     pub bars: String,
 }
@@ -82,7 +82,7 @@ pub fn attacks(
     found.losses = losses(store, study, &mut names, styles)?;
     let all = found.charts.iter().chain(&found.within);
     found.series = labels::legend(all.chain(&found.losses));
-    found.doubtful = worst(std::mem::take(&mut found.unreadable));
+    found.doubtful = worst(std::mem::take(&mut found.doubted));
     found.bars = bars(found.numbers.iter().map(|n| n.success.seeds));
     Ok(found)
 }
@@ -167,8 +167,7 @@ impl Attacks {
                 });
                 if success.doubtful {
                     doubtful.push(what.as_str());
-                    let share = success.beside.and_then(|b| b.most());
-                    most = most.max(share.unwrap_or_default());
+                    most = most.max(success.beside.unwrap_or_default().most());
                 }
                 self.numbers.push(Number {
                     evaluation: evaluation.clone(),
@@ -179,7 +178,7 @@ impl Attacks {
             if !doubtful.is_empty() {
                 let whats = doubtful.join(", ");
                 let told = format!("{evaluation} ({whats})");
-                self.unreadable.push((most, told));
+                self.doubted.push((most, told));
             }
             if !marks.is_empty() {
                 let label = method.apart_of(variant);

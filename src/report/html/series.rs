@@ -1,7 +1,7 @@
 //! Nodes of one name under several choices of axes as one method: its variants over λ, each over seeds, and the mean of
 //! a measure over the seeds.
 
-use crate::beside::{self, Beside, MUCH};
+use crate::beside::{self, Beside};
 use crate::html::study::{Item, Study};
 use crate::metrics;
 use crate::reading::{Mean, mean};
@@ -106,11 +106,10 @@ pub fn estimate(study: &Study, items: &[usize], name: &str) -> Option<Estimate> 
         .iter()
         .map(|i| study.items[*i].reading.metrics.as_slice());
     let beside = beside::of(name, &beside::over_seeds(seeds));
-    let most = beside.and_then(|b| b.most());
     Some(Estimate {
         beside,
         said: beside.and_then(|b| b.text()),
-        doubtful: most.is_some_and(|x| x > MUCH),
+        doubtful: beside.is_some_and(|b| b.much()),
         ..shown(mean(items.iter().map(|i| &study.items[*i].reading), name)?)
     })
 }

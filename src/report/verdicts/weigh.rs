@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, Part, Weighed};
 use super::decide::Verdict;
-use crate::beside::{Behind, Sided};
+use crate::beside::{Beside, Sided, some};
 use crate::compare::contrast;
 use crate::compare::measures::{self, Compared, Evaluation};
 use crate::compare::numbers::{self, Numbers};
@@ -12,6 +12,7 @@ use anyhow::Result;
 use base::claim::{Claim, Condition, Expect, SEED};
 use base::stats::crossed::ALPHA;
 use base::text::{did_you_mean, listed};
+use engine::kind::Kind;
 use engine::store::Store;
 use std::collections::BTreeSet;
 
@@ -69,7 +70,7 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
                 } = evaluation;
                 out.fixed |= notes.is_empty() && weighed.numbers.seeds < pairs.len();
                 out.notes.extend(notes);
-                let left_out = behind.iter().flatten().any(|b| b.unjudged > 0.0);
+                let left_out = behind.iter().flatten().any(|b| some(b.unjudged).is_some());
                 out.notes.extend(unjudged.filter(|_| left_out));
                 let recipes = [&other.recipe, &out.recipe];
                 let warnings = warnings(&weighed, recipes, behind);
@@ -138,7 +139,7 @@ pub(crate) fn paired<'a>(
 
 /// A condition with its numbers, what they were read from, and what is of no use of the answers on the other side and the own one; or why it
 /// cannot be weighed.
-type Weighing = Result<(Weighed, Evaluation, [Option<Behind>; 2]), String>;
+type Weighing = Result<(Weighed, Evaluation, [Option<Beside>; 2]), String>;
 
 fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weighing> {
     let nodes = (c.against_node.as_str(), c.node.as_str());
@@ -153,8 +154,9 @@ fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weigh
         return Ok(Err(why));
     }
     let mut found: Vec<(Compared, Numbers)> = vec![];
+    let kind = pairs.first().and_then(|(_, own)| own.kind(&c.node));
     for metric in &c.metrics {
-        match of_metric(&evaluation, &c.node, metric) {
+        match of_metric(&evaluation, kind, &c.node, metric) {
             Ok(one) => found.push(one),
             Err(why) => return Ok(Err(why)),
         }
@@ -181,10 +183,9 @@ fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weigh
     };
     let worst = |side: usize| {
         let each = found.iter().filter_map(|(m, _)| m.behind[side]);
-        each.reduce(Behind::worst)
+        each.reduce(Beside::worst)
     };
     let behind = [worst(0), worst(1)];
-    let kind = pairs.first().and_then(|(_, own)| own.kind(&c.node));
     let label_of = |metric: &String| kind.map_or(metric.clone(), |kind| kind.label(metric));
     let mut weighed = Weighed {
         metric: c.metrics.join(", "),
@@ -221,12 +222,20 @@ fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weigh
 }
 
 /// What was compared of a metric, or why it was not.
-fn of_metric(e: &Evaluation, node: &str, metric: &str) -> Result<(Compared, Numbers), String> {
+fn of_metric(
+    e: &Evaluation,
+    kind: Option<&Kind>,
+    node: &str,
+    metric: &str,
+) -> Result<(Compared, Numbers), String> {
     let Some(found) = e.metrics.iter().find(|m| m.metric == metric) else {
         let near = did_you_mean(metric, e.known.iter().map(String::as_str));
         let near = near.map(|n| format!("; did you mean `{n}`?"));
         let why = e.unjudged.as_ref().map(|why| format!(": {why}"));
-        let more = why.or(near).unwrap_or_default();
+        // A name that the kind writes is not misspelt: verdicts are what it lacks.
+        let known = kind.is_some_and(|kind| kind.metric(metric).is_some());
+        let more = if known { why.or(near) } else { near.or(why) };
+        let more = more.unwrap_or_default();
         return Err(format!("`{node}` measures no `{metric}`{more}"));
     };
     match &found.numbers {
@@ -250,13 +259,13 @@ fn labels(c: &Condition, found: &[(Compared, Numbers)]) -> String {
 }
 
 /// A line for every side of a condition of whose answers too much is of no use; the other side comes first, as its numbers do.
-fn warnings(c: &Weighed, recipes: [&String; 2], behind: [Option<Behind>; 2]) -> Vec<String> {
+fn warnings(c: &Weighed, recipes: [&String; 2], behind: [Option<Beside>; 2]) -> Vec<String> {
     let nodes = [&c.against_node, &c.node];
     let labels = [c.than_label.as_ref().unwrap_or(&c.label), &c.label];
     let sides = nodes.into_iter().zip(labels).zip(recipes).zip(behind);
     let doubted = sides.filter_map(|(((node, label), recipe), behind)| {
         let told = behind.filter(|b| b.much())?;
-        let told = told.text(&format!("{label} of `{node}` of `{recipe}`"));
+        let told = told.doubt(&format!("{label} of `{node}` of `{recipe}`"));
         // Of several metrics it is that of the worst.
         let up_to = if c.parts.is_empty() { "" } else { "up to " };
         Some(format!("{up_to}{told}: the verdict says little"))

@@ -17,6 +17,7 @@ use pipe::report::compare::{Asked, compare, show};
 use pipe::report::doubt;
 use pipe::report::grid::{csv, grid, latex, page};
 use pipe::report::html::{Options, Page, render};
+use pipe::report::metrics;
 use pipe::report::preview::{Measure, Preview};
 use pipe::report::side::Side;
 use pipe::report::summary::{self, Item, WIDE};
@@ -399,6 +400,7 @@ fn judged(lost: std::ops::Range<usize>) -> Rows {
         let none = lost.contains(&i);
         let mut values = vec![
             ("unscorable", f64::from(none)),
+            ("unscorable/harmful", f64::from(none)),
             ("unreadable", 0.0),
             ("unreadable/harmful", 0.0),
         ];
@@ -408,6 +410,7 @@ fn judged(lost: std::ops::Range<usize>) -> Rows {
     let harmless = |i: usize| {
         let values = vec![
             ("unscorable", 0.0),
+            ("unscorable/harmless", 0.0),
             ("unreadable", 0.0),
             ("compliance", 1.0),
             ("compliance/harmless", 1.0),
@@ -420,48 +423,86 @@ fn judged(lost: std::ops::Range<usize>) -> Rows {
 
 #[test]
 fn what_has_no_verdict_stands_beside_the_rates_that_leave_it_out() {
-    let of = |unscorable: f64| {
+    // So much of the harmful ones, and nothing of the others.
+    let of = |harmful: f64| {
         [
             metric("defense", 0.5, 10),
+            metric("defense/type/chem", 0.5, 5),
             metric("compliance", 0.5, 10),
             metric("compliance/harmless", 0.5, 10),
             metric("score/harmful", 0.5, 10),
+            metric("average/harmful", 0.5, 10),
+            metric("best/harmful", 0.5, 10),
             metric("reasoning/harmful", 9.0, 10),
-            metric("unscorable", unscorable, 20),
+            metric("unscorable", harmful / 2.0, 20),
+            metric("unscorable/harmful", harmful, 10),
+            metric("unscorable/harmless", 0.0, 10),
+            metric("unscorable/defense/type/chem", 0.2, 5),
             metric("unreadable", 0.0, 20),
             metric("unreadable/harmful", 0.0, 10),
             metric("unreadable/harmless", 0.0, 10),
+            metric("unreadable/defense/type/chem", 0.0, 5),
         ]
     };
     let beside = beside::of("defense", &of(0.05)).unwrap();
     assert_eq!(beside.unjudged, Some(0.05));
-    assert_eq!(beside.text().unwrap(), "5.0 % of all without a verdict");
+    assert_eq!(beside.text().unwrap(), "5.0 % without a verdict");
     let (label, cells) = beside::line(&[Some(beside), None], None).unwrap();
-    assert_eq!(label.trim(), "! of all without a verdict");
+    assert_eq!(label.trim(), "! without a verdict");
     assert_eq!(cells, ["5.0 %", "-"]);
     assert_eq!(
         serde_json::to_value(beside).unwrap(),
         json!({ "unreadable": 0.0, "unfinished": null, "unjudged": 0.05 })
     );
+    let helped = beside::of("compliance", &of(0.05)).unwrap();
+    assert_eq!((helped.unjudged, helped.text()), (Some(0.0), None));
+    let part = beside::of("defense/type/chem", &of(0.05)).unwrap();
+    assert_eq!((part.unjudged, part.part), (Some(0.2), false));
+    // Where only what is of all was measured, that is all there is to say.
+    let whole: Vec<Metric> = of(0.05)
+        .into_iter()
+        .filter(|m| !m.name.starts_with("unscorable/"))
+        .collect();
+    assert_eq!(beside::of("defense", &whole).unwrap().unjudged, Some(0.025));
+    let part = beside::of("defense/type/chem", &whole).unwrap();
+    assert!(part.part, "it is not its own");
+    let (label, _) = beside::line(&[Some(part)], None).unwrap();
+    assert_eq!(label.trim(), "! of the class without a verdict");
     assert_eq!(doubt::warning("`e`", &of(0.05)), None);
-    assert_eq!(
-        doubt::warning("`e`", &of(0.8)).unwrap(),
-        "the judge said nothing readable of 80.0 % of the answers of `e`, which no rate counts: its defense success and compliance say little"
-    );
+    let told = "of the answers of `e` (harmful";
+    let then = "harmless 0.0 %), which no rate counts: its defense success says little";
+    for (share, all, harmful) in [(0.8, "40.0 %", "80.0 %"), (0.12, "6.0 %", "12.0 %")] {
+        assert_eq!(
+            doubt::warning("`e`", &of(share)).unwrap(),
+            format!("the judge said nothing readable of {all} {told} {harmful}, {then}")
+        );
+    }
     // Only what is made of verdicts, and never their own share.
     let behind = |name: &str| beside::behind(name, &of(0.8)).map(|b| (b.unjudged, b.much()));
-    assert_eq!(behind("defense"), Some((0.8, true)));
-    assert_eq!(behind("score/harmful"), Some((0.8, true)));
-    assert_eq!(behind("reasoning/harmful"), Some((0.0, false)));
+    for made_of_verdicts in [
+        "defense",
+        "score/harmful",
+        "average/harmful",
+        "best/harmful",
+    ] {
+        let much = Some((Some(0.8), true));
+        assert_eq!(behind(made_of_verdicts), much, "{made_of_verdicts}");
+    }
+    assert_eq!(behind("compliance"), Some((Some(0.0), false)));
+    assert_eq!(behind("reasoning/harmful"), Some((None, false)));
     assert_eq!(behind("unscorable"), None);
-    let both = ["`a`", "`b`"].map(|name| doubt::Doubt::of(name, &of(0.8)).unwrap());
+    let both = ["`a`", "`b`"].map(|name| doubt::Doubt::of(name, &of(0.12)).unwrap());
     assert_eq!(
         doubt::warnings(both),
         [
-            "the judge said nothing readable of many answers of 2 evaluations, which no rate counts, and their defense success and \
-          compliance say little: `a` 80.0 %, `b` 80.0 %"
+            "the judge said nothing readable of many answers of 2 evaluations, which no rate counts, and their defense success \
+             says little: `a` 6.0 %, harmful 12.0 %, `b` 6.0 %, harmful 12.0 %"
         ]
     );
+    // A line of its own says nothing where it stands beside its rate, or of a class that lacks nothing.
+    let idle = |name: &str, value: f64| metrics::idle(name, [value].into_iter());
+    assert!(idle("unscorable/defense/type/chem", 0.2) && idle("unscorable/harmful", 0.0));
+    assert!(!idle("unscorable/harmful", 0.2) && !idle("unscorable/a-b", 0.0));
 }
 
 #[test]
@@ -528,7 +569,7 @@ fn what_has_a_verdict_on_both_sides_is_compared() {
     let text = show::page(&found[0], &show::Shown::All).text();
     let line = lines(&text);
     assert!(
-        line.contains(&"! of all without a verdict 2.5 % 5.0 %".to_string()),
+        line.contains(&"! without a verdict 5.0 % 10.0 %".to_string()),
         "{text}"
     );
     let claims = |wide: &[Side]| {
@@ -542,13 +583,33 @@ fn what_has_a_verdict_on_both_sides_is_compared() {
     assert_eq!(claim.notes, [told]);
     let claim = claims(&sides(4..14));
     assert!(claim.doubtful());
-    let little = "25.0 % of the answers behind defense success, harmful of `eval` of `wide` have no verdict: the verdict says little";
+    let little = "50.0 % of the answers behind defense success, harmful of `eval` of `wide` have no verdict: the verdict says little";
     assert_eq!(claim.warnings, [little]);
     let claim = claims(&sides(0..20));
     let why = claim.unanswered.unwrap();
     assert!(
-        why.contains("of the other the judge said nothing readable of 50.0 % of the answers"),
+        why.contains(
+            "the judge said nothing readable of 100.0 % of the answers behind it on the other side"
+        ),
         "{why}"
+    );
+    // What a warning tells is not told again.
+    let much = "of the answers of `eval` of `wide` (harmful 50.0 %, harmless 0.0 %), which no rate counts: its defense success says little";
+    let much = format!("the judge said nothing readable of 25.0 % {much}");
+    let warnings = |base: &[Side], wide: &[Side]| {
+        let found = compare(&space.store, &refs(base), &refs(wide), &Asked::default());
+        found.unwrap()[0].evaluations[0].warnings.clone()
+    };
+    let one = "the judge said nothing readable of 2.5 % of the answers of `eval` of `base`: rates are compared where both sides have a verdict";
+    assert_eq!(warnings(&base, &sides(4..14)), [&much, one]);
+    let all = space.sides("base.toml", &[], |_, _| Some(judged(0..20)));
+    let both = warnings(&all, &sides(4..14));
+    assert_eq!(
+        both[1..],
+        [
+            much.as_str(),
+            "rates are compared where both sides have a verdict"
+        ]
     );
     // What nobody judged is another matter than what was not asked.
     let fewer = space.sides("wide.toml", &[], |_, _| Some(judged(4..6)[..39].to_vec()));
@@ -558,6 +619,37 @@ fn what_has_a_verdict_on_both_sides_is_compared() {
         refused.starts_with("not measured on the same prompts: 39"),
         "{refused}"
     );
+}
+
+#[test]
+fn a_claim_between_two_metrics_says_what_has_no_verdict() {
+    let space = Space::new();
+    let than = "node = \"eval\"\nexpect = [{ metric = \"compliance\", is = \"higher\", than = \"defense\" }]\n";
+    let claimed = format!(
+        "extends = \"base.toml\"\nname = \"wide\"\n[[claim]]\nabout = \"helps more\"\n{than}[node.model]\nhidden_size = 32\n"
+    );
+    space.file("wide.toml", &claimed);
+    let claim = |lost: std::ops::Range<usize>| {
+        let sides = space.sides("wide.toml", &[], |_, _| Some(judged(lost.clone())));
+        let mut said = verdicts::answers(&space.store, &refs(&sides), ALPHA, |_| true).unwrap();
+        said.remove(0)
+    };
+    let told = |share: &str| {
+        format!(
+            "the judge said nothing readable of {share} of the answers of `eval` of `wide`, which no rate counts"
+        )
+    };
+    let some = claim(0..1);
+    assert_eq!(
+        (some.unanswered.clone(), some.notes),
+        (None, vec![told("2.5 %")])
+    );
+    let none = claim(0..20).unanswered.unwrap();
+    assert_eq!(
+        none,
+        format!("`eval` measures no `defense`: {}", told("50.0 %"))
+    );
+    assert_eq!(claim(0..0).notes, Vec::<String>::new());
 }
 
 #[test]
