@@ -67,7 +67,7 @@ pub fn meant(store: &Store, on: Option<&str>) -> Result<Option<Meant>, Error> {
 
 fn table(store: &Store, on: Option<&str>) -> Result<Option<Table>, Error> {
     if let Some(named) = on
-        && let Some(table) = of_file(&on::file(named)?, false)?
+        && let Some(table) = on::read(&on::file(named)?)?.1
     {
         return Ok(Some(table));
     }

@@ -87,6 +87,7 @@ impl Reading {
         &mut self,
         mut table: Spanned<DeTable<'t>>,
     ) -> Option<(Profile, Spanned<DeTable<'t>>)> {
+        self.one_for_many(table.get_mut());
         for _ in 0..TOLD {
             let error = match Profile::deserialize(Deserializer::from(table.clone())) {
                 Ok(profile) => return Some((profile, table)),
@@ -105,6 +106,24 @@ impl Reading {
             }
         }
         None
+    }
+
+    /// A table in the place of a list of tables: told once, whatever is in it, and taken out.
+    fn one_for_many(&mut self, table: &mut DeTable) {
+        const LIST: &str = "partition";
+        let found = table.iter().find(|(key, _)| key.get_ref() == LIST);
+        let Some((key, value)) = found else {
+            return;
+        };
+        if !matches!(value.get_ref(), DeValue::Table(_)) {
+            return;
+        }
+        let place = self.place(key.span());
+        let diag = Diag::at(&place, format!("`{LIST}` is a list of tables, not a table"));
+        let help = format!("each begins with `[[{LIST}]]`, and its `name` is an entry");
+        self.diags.push(diag.help(help));
+        table.remove(LIST);
+        self.taken.insert((0, LIST.into()));
     }
 
     /// Something that has to be there is not: reported, but where it was taken out, and there is something in its place.

@@ -664,6 +664,18 @@ fn a_profile_that_is_wrong_says_where_and_all_at_once() {
     assert!(wrong("executor = \"ray\"\n").contains("needs an `address`"));
     assert!(wrong("jobs = 3\n").contains("`executor` is missing"));
     let told = wrong(
+        "executor = \"slurm\"\n[partition.a]\nnmae = \"a\"\ngpus = -1\n[partition.b]\ncpus = 0\n",
+    );
+    assert_eq!(told.matches("error: ").count(), 1, "{told}");
+    assert!(
+        told.contains("error: `partition` is a list of tables, not a table"),
+        "{told}"
+    );
+    assert!(
+        told.contains("wrong.toml:2:2") && told.contains("`[[partition]]`"),
+        "{told}"
+    );
+    let told = wrong(
         r#"executor = "slurm"
 qeue = 3
 jobs = 0
