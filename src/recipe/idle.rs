@@ -3,7 +3,7 @@
 use crate::check::Folders;
 use crate::draft::Draft;
 use crate::flags;
-use crate::tree::{Item, Shape};
+use crate::tree::{Item, Shape, Table};
 use base::diag::{Diag, Diags};
 use base::idle::idle;
 use base::setup::Setup;
@@ -14,13 +14,13 @@ use std::collections::BTreeMap;
 
 /// Parameters that are set and do nothing, by node and name, over the choices of a recipe's axes: what acts in any of them is meant.
 #[derive(Default)]
-pub struct IdleParams(BTreeMap<(String, &'static str), Option<(Diag, bool)>>);
+pub struct IdleParams(BTreeMap<(String, String), Option<(Diag, bool)>>);
 
 impl IdleParams {
-    fn see(&mut self, node: &str, param: &'static str, idle: Option<(Diag, bool)>) {
+    fn see(&mut self, node: &str, param: &str, idle: Option<(Diag, bool)>) {
         let kept = self
             .0
-            .entry((node.into(), param))
+            .entry((node.into(), param.into()))
             .or_insert_with(|| idle.clone());
         if idle.is_none() {
             *kept = None;
@@ -49,6 +49,38 @@ pub fn set_for_all(draft: &Draft, setup: &Setup) -> Vec<&'static str> {
             None => flags::is_set_for_every_node(draft.table, name),
         })
         .collect()
+}
+
+/// Notes what was set for every node that has it and does nothing at this one: where it acts at none, nobody may have meant it.
+/// `settled`: the node without what does nothing there. `knows`: what may be said of its kind.
+pub fn look_for_all(
+    draft: &Draft,
+    settled: Option<&Table>,
+    knows: impl Fn(&str) -> bool,
+    seen: &mut IdleParams,
+) {
+    let paths = |table| {
+        let mut set = BTreeMap::new();
+        flags::set_for_every_node(table, "", &mut set);
+        set
+    };
+    let set = paths(draft.table);
+    let acting = settled.map_or_else(|| set.clone(), paths);
+    for (path, at) in set.iter().filter(|(path, _)| knows(path)) {
+        // What is said of a field makes its table.
+        let below = format!("{path}.");
+        if set.keys().any(|other| other.starts_with(&below)) {
+            continue;
+        }
+        let told = || {
+            let message = format!("`{path}` does nothing at any node that has it");
+            let kind = draft.kind.name;
+            let help = format!("`pipe kinds {kind}.{path}` says where it acts");
+            (Diag::at(at, message).help(help), false)
+        };
+        let idle = !acting.contains_key(path);
+        seen.see(flags::EVERY, path, idle.then(told));
+    }
 }
 
 /// Notes which parameters and edges of a node do nothing.

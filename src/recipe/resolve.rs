@@ -77,6 +77,8 @@ impl Resolver<'_> {
             let shapes = &shapes[draft.kind.name];
             let inputs = wiring.inputs(draft, diags);
             let settled = self.settled(draft, shapes, &inputs);
+            let without = settled.as_ref().and_then(table);
+            idle::look_for_all(draft, without, |path| shapes.knows(path), idle);
             let draft = &Draft {
                 entry: settled.as_ref().unwrap_or(draft.entry),
                 table: settled.as_ref().and_then(table).unwrap_or(draft.table),

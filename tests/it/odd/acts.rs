@@ -1082,6 +1082,38 @@ fn what_is_set_for_every_node_changes_only_those_where_it_acts() {
 }
 
 #[test]
+fn what_is_set_for_every_node_and_acts_at_none_is_told() {
+    let told = |text: &str, sets: &[&str]| {
+        let overrides = Overrides {
+            sets: sets.iter().map(|s| s.to_string()).collect(),
+            cwd: std::env::temp_dir(),
+            ..Overrides::default()
+        };
+        let loaded = recipe::from_text("acts.toml", text, &overrides, &REGISTRY);
+        let loaded = loaded.unwrap_or_else(|d| panic!("{}", d.render(false)));
+        loaded[0].warnings.render(false)
+    };
+    let silent = format!("{BASE}[node.silent]\n{GREEDY}");
+    let nowhere = "`attack` does nothing at any node that has it";
+    let said = told(&silent, &["*.attack=begun"]);
+    assert_eq!(said.matches("warning: ").count(), 1, "{said}");
+    assert!(said.contains(nowhere) && said.contains("--set"), "{said}");
+    // It acts at one of them, or under one choice of an axis.
+    assert_eq!(told(&silent, &["*.seed=3"]), "");
+    let field = format!("{BASE}[node.x]\n{GRPO}");
+    let said = told(&field, &["*.kl.estimator=k1", "*.guard.grad_norm=9"]);
+    assert_eq!(said.matches("warning: ").count(), 1, "{said}");
+    assert!(
+        said.contains("`kl.estimator` does nothing at any node that has it"),
+        "{said}"
+    );
+    assert_eq!(
+        told(&field, &["*.kl.estimator=k1", "*.kl.coefficient=0.25"]),
+        ""
+    );
+}
+
+#[test]
 fn what_is_set_for_every_node_may_be_a_field_of_a_block() {
     let text = format!("{BASE}[node.x]\n{GRPO}");
     let read = |set: &str| {
