@@ -1,5 +1,7 @@
 //! Which evaluations and which metrics a table is about: those that are asked for, or all evaluations and the headline metrics.
 
+use crate::beside;
+use crate::doubt;
 use crate::metrics;
 use crate::reading::Reading;
 use crate::side::Side;
@@ -70,7 +72,8 @@ pub fn heads(readings: &[(&'static Kind, &Reading)], asked: &[String]) -> Result
         }
     }
     let names: BTreeSet<&str> = found.iter().map(|(_, m)| m.name.as_str()).collect();
-    metrics::unknown(&names, asked)?;
+    let means = beside::over_seeds(readings.iter().map(|(_, r)| r.metrics.as_slice()));
+    metrics::unknown(&names, asked, |name| doubt::without(name, &means))?;
     let headline = metrics::HEADLINE.iter().filter(|n| names.contains(**n));
     let mut wanted: Vec<&str> = match asked.is_empty() {
         true => headline.copied().collect(),

@@ -29,6 +29,9 @@ pub const RATES: [(&str, &str); 5] = [
     ("refusal", "refusal rate"),
 ];
 
+/// Prompts that are to be helped with.
+const OTHERS: [PromptClass; 2] = [PromptClass::Harmless, PromptClass::Ambiguous];
+
 /// Of the answers behind a metric; nothing where that was not measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Beside {
@@ -210,7 +213,12 @@ fn classes(name: &str, all: &[Metric]) -> Vec<PromptClass> {
     // A string rule says of harmful prompts too whether they are complied with; a judge only of the others.
     let measured = |c: &PromptClass| find(&format!("{rate}/{}", c.word()), all).is_some();
     let classes = PromptClass::ALL.into_iter().filter(|_| is_rate(name));
-    classes.filter(measured).collect()
+    let found: Vec<PromptClass> = classes.filter(measured).collect();
+    match rate {
+        // Nothing is measured by class, or nothing of any has a verdict.
+        "compliance" | "safe" if found.is_empty() => OTHERS.to_vec(),
+        _ => found,
+    }
 }
 
 /// A share of the very answers that a metric is of, where that was measured. An attack succeeds and fails on the same ones.

@@ -261,6 +261,12 @@ pub fn unjudged(shares: &[(f64, String)]) -> String {
     format!("{SAID} {}", each.join(", and of "))
 }
 
+/// Why a metric is not among these, which could be: none of the answers that it is of has a verdict.
+pub fn without(name: &str, all: &[Metric]) -> Option<String> {
+    let share = behind(name, all)?.unjudged?;
+    (share >= 1.0).then(|| format!("{SAID} any of the answers behind it"))
+}
+
 /// What is to be said of one.
 pub fn warning(what: &str, all: &[Metric]) -> Option<String> {
     Doubt::of(what, all).map(|doubt| doubt.text())

@@ -221,15 +221,25 @@ pub fn idle(name: &str, mut values: impl Iterator<Item = f64>) -> bool {
     }
 }
 
-/// An error for every metric that was asked for and is not among those that are there; none where none are.
-pub fn unknown(all: &BTreeSet<&str>, asked: &[String]) -> Result<()> {
+/// An error for every metric that was asked for and is not among those that are there; none where none are. `why`: why one is not there
+/// that could be.
+pub fn unknown(
+    all: &BTreeSet<&str>,
+    asked: &[String],
+    why: impl Fn(&str) -> Option<String>,
+) -> Result<()> {
     let mut diags = Diags::default();
     for name in asked.iter().filter(|n| !all.contains(n.as_str())) {
         if all.is_empty() {
             break;
         }
+        let message = format!("nothing here measures `{name}`");
+        if let Some(why) = why(name) {
+            diags.push(Diag::plain(format!("{message}: {why}")));
+            continue;
+        }
         let near = did_you_mean(name, all.iter().copied());
-        let diag = Diag::plain(format!("nothing here measures `{name}`"));
+        let diag = Diag::plain(message);
         diags.push(match near {
             Some(_) => diag.suggest(near),
             None => diag.help(format!("there is {}", listed(all.iter().copied()))),

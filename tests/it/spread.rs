@@ -110,6 +110,69 @@ fn runs_differ_by_their_axes_what_those_do_together_and_the_prompts() {
     assert_eq!(parts, expected);
 }
 
+/// Whatever a judge says nothing of in some runs is shown over the others, with a word on it.
+#[test]
+fn what_a_run_has_no_verdict_on_is_shown_over_the_others() {
+    let space = space();
+    let judged = |lost: &dyn Fn(usize, usize) -> bool, axes: &[&str]| {
+        let sides = space.sides("crossed.toml", axes, |name, axes| {
+            let (model, answer) = (number(axes, "model_seed"), number(axes, "answer_seed"));
+            let lost = lost(model, answer);
+            let mut rows = defense(&first([5, 6, 7, 10][(model + answer) % 4], 10));
+            for (_, values) in &mut rows {
+                values.retain(|_| !lost);
+                values.push(("unscorable", f64::from(lost)));
+                values.push(("unscorable/harmful", f64::from(lost)));
+            }
+            let _ = name;
+            Some(rows)
+        });
+        let asked = ["defense".to_string()];
+        spread(&space.store, &refs(&sides), &[], &asked, &[]).map_err(|e| format!("{e:#}"))
+    };
+    let why = "the judge said nothing readable of any of the answers behind it";
+    let wide = ["model_seed=0,1,2,3"];
+    let found = judged(&|model, answer| (model, answer) == (2, 1), &wide).unwrap();
+    let row = &found.rows[0];
+    let cell = row.cells[0].as_ref().unwrap();
+    assert_eq!((row.runs, cell.runs, cell.n), (8, 6, 10));
+    // Of models 0, 1 and 3 by answers 0 and 1.
+    let values = [0.5, 0.6, 0.6, 0.7, 1.0, 0.5];
+    assert!(
+        (cell.mean - values.iter().sum::<f64>() / 6.0).abs() < 1e-9,
+        "{}",
+        cell.mean
+    );
+    let text = page(&found).text();
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("runs 6 of 8 = 2 x 3"), "{text}");
+    let told =
+        format!("defense success, harmful: 7 of 8 runs have a value, and it is over 6: {why}");
+    assert_eq!(row.notes, [told.as_str()]);
+    assert!(
+        words.contains(&format!("eval of crossed: {told}")),
+        "{text}"
+    );
+    assert!(csv(&found).unwrap().contains(",6,10,total,"));
+    // Of two values of an axis none can be left out.
+    let found = judged(&|model, answer| (model, answer) == (1, 1), &[]).unwrap();
+    let row = &found.rows[0];
+    assert_eq!(row.cells, [None]);
+    assert_eq!(
+        row.notes,
+        [format!(
+            "defense success, harmful: 3 of 4 runs have a value: {why}"
+        )]
+    );
+    // Without a gap nothing is said.
+    assert!(judged(&|_, _| false, &[]).unwrap().rows[0].notes.is_empty());
+    let none = judged(&|_, _| true, &[]).unwrap_err();
+    assert!(
+        none.contains(&format!("nothing here measures `defense`: {why}")),
+        "{none}"
+    );
+}
+
 #[test]
 fn a_mean_of_rates_has_its_unreadable_answers_below_it() {
     let space = space();

@@ -49,8 +49,8 @@ pub fn evaluation(
     out.unjudged = unjudged(sides, node, &readings);
     for name in [metric, than] {
         if !out.known.contains(name) {
-            let why = out.unjudged.iter().map(|why| format!(": {why}"));
-            let why: String = why.collect();
+            let means = beside::over_seeds(readings.iter().map(|(_, r)| r.metrics.as_slice()));
+            let why = lacking(name, &means);
             out.refused = Some(format!("`{node}` measures no `{name}`{why}"));
             return Ok(out);
         }
@@ -69,6 +69,10 @@ fn unjudged(sides: &[&Side], node: &str, readings: &[(Option<String>, Reading)])
     let these = format!("the answers of `{node}` of `{label}`");
     let told = doubt::unjudged(&[(share, these)]);
     Some(format!("{told}, which no rate counts"))
+}
+
+fn lacking(name: &str, all: &[Metric]) -> String {
+    doubt::without(name, all).map_or(String::new(), |why| format!(": {why}"))
 }
 
 fn compared(
@@ -103,7 +107,10 @@ fn compared(
         let of = |name: &str| {
             let values = match reading.metric(name) {
                 Some(_) => reading.behind(name),
-                None => Err("it is not measured".to_string()),
+                None => Err(format!(
+                    "it is not measured{}",
+                    lacking(name, &reading.metrics)
+                )),
             };
             values.map_err(|why| format!("`{name}`: {why}"))
         };

@@ -21,7 +21,7 @@ use engine::kind::Kind;
 use engine::store::Store;
 use engine::store::record::Record;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A node that measures, on both sides.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -49,6 +49,9 @@ pub struct Evaluation {
     pub metrics: Vec<Compared>,
     /// That much of the answers of a side cannot be read or has no verdict.
     pub warnings: Vec<String>,
+    /// Why metrics that are asked for were not found, though they could be: of what they are of nothing has a verdict.
+    #[serde(skip)]
+    pub without: BTreeMap<String, String>,
     /// All metrics that were found, also where nothing was compared.
     #[serde(skip)]
     pub known: BTreeSet<String>,
@@ -148,6 +151,11 @@ pub fn evaluation(
         .collect();
     let firsts = beside::over_seeds(pairs.iter().map(|p| p.1.metrics.as_slice()));
     let seconds = beside::over_seeds(pairs.iter().map(|p| p.2.metrics.as_slice()));
+    let both = beside::over_seeds([firsts.as_slice(), seconds.as_slice()]);
+    for name in only.iter().filter(|name| !out.known.contains(*name)) {
+        let why = doubt::without(name, &both);
+        out.without.extend(why.map(|why| (name.clone(), why)));
+    }
     let doubts = doubts([node, against], sides, [&firsts, &seconds]);
     let told = doubts
         .each_ref()
@@ -336,14 +344,10 @@ fn compared(kind: Option<&Kind>, name: &str, pairs: &[Sides]) -> Compared {
     out
 }
 
-/// Of whoever does not measure a rate: that its judge may be why.
+/// Of whoever does not measure a metric: that nobody judged what it is of.
 fn unscored(name: &str, lacks: &Reading) -> String {
-    let behind = beside::behind(name, &lacks.metrics);
-    let share = beside::some(behind.and_then(|b| b.unjudged));
-    share.map_or(String::new(), |share| {
-        let these = "the answers behind it on the other side".to_string();
-        format!("; {}", doubt::unjudged(&[(share, these)]))
-    })
+    let why = doubt::without(name, &lacks.metrics);
+    why.map_or(String::new(), |why| format!("; on the other side {why}"))
 }
 
 /// The values of both sides by prompt; the same prompts on both. One that has no verdict on a side is compared with nothing.

@@ -207,7 +207,10 @@ fn known(found: &[Comparison], asked: &[String]) -> Result<()> {
         .flat_map(|c| &c.evaluations)
         .flat_map(|e| e.known.iter().map(String::as_str))
         .collect();
-    metrics::unknown(&all, asked)
+    let each = || found.iter().flat_map(|c| &c.evaluations);
+    metrics::unknown(&all, asked, |name| {
+        each().find_map(|e| e.without.get(name).cloned())
+    })
 }
 
 fn called(a: &Side, b: &Side) -> Vec<Called> {

@@ -2,6 +2,7 @@
 
 use crate::asked::{self, Head};
 use crate::beside::{self, Beside};
+use crate::doubt;
 use crate::missing;
 use crate::reading::{self, Reading};
 use crate::side::{self, Side};
@@ -15,6 +16,8 @@ use engine::graph::Node;
 use engine::kind::Kind;
 use engine::store::Store;
 use serde::Serialize;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 pub mod show;
 
@@ -43,6 +46,8 @@ pub struct Row {
     pub cells: Vec<Option<Cell>>,
     /// Why there are no cells.
     pub problem: Option<String>,
+    /// Which metrics are of some of the runs only, or of none, as those lack a value; and why.
+    pub notes: Vec<String>,
     #[serde(skip)]
     keys: Vec<Key>,
 }
@@ -56,6 +61,11 @@ pub struct Seeds {
 /// The components of one metric. In the metric's unit, a share as a fraction.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Cell {
+    /// Those that it is over: of the row's, the most that have a value and are fully crossed.
+    pub runs: usize,
+    /// How many values of each axis they have.
+    #[serde(skip)]
+    pub levels: Vec<usize>,
     pub mean: f64,
     /// Prompts, of the run that has fewest.
     pub n: usize,
@@ -124,7 +134,14 @@ pub fn spread(
     let readings = readings.flat_map(|m| m.runs.iter().map(|run| (m.kind, run)));
     let heads = asked::heads(&readings.collect::<Vec<_>>(), asked)?;
     let rows = found.into_iter().map(|Measured { mut row, runs, .. }| {
-        row.cells = heads.iter().map(|h| cell(&row, &runs, h)).collect();
+        for head in &heads {
+            let places = places(&row, &runs, head);
+            let cell = places
+                .as_ref()
+                .and_then(|places| cell(&row, &runs, head, places));
+            row.notes.extend(note(&row, &runs, head, cell.as_ref()));
+            row.cells.push(cell);
+        }
         row
     });
     Ok(Spread {
@@ -181,6 +198,7 @@ fn measured<'a>(
             runs: 0,
             cells: vec![],
             problem: None,
+            notes: vec![],
             keys: vec![],
         },
         runs: vec![],
@@ -293,11 +311,63 @@ fn depends(all: &[Seeds], keys: &[&Key]) -> (Vec<usize>, Vec<String>) {
     (kept.collect(), names.collect())
 }
 
-/// None where not every run has the metric.
-fn cell(row: &Row, runs: &[Reading], head: &Head) -> Option<Cell> {
+/// The places of the runs that a metric is shown over: all that have a value, but those of values of an axis under which too many lack
+/// one. None where of an axis less than two values are left.
+fn places(row: &Row, runs: &[Reading], head: &Head) -> Option<Vec<usize>> {
     if row.problem.is_some() {
         return None;
     }
+    let at: Vec<Vec<usize>> = (0..runs.len()).map(|i| choice(&row.seeds, i)).collect();
+    let lacks = |i: &usize| runs[*i].metric(&head.metric).is_none();
+    let mut left: Vec<usize> = (0..runs.len()).collect();
+    while left.iter().any(lacks) {
+        let values = row.seeds.iter().enumerate();
+        let values = values.flat_map(|(k, seeds)| (0..seeds.values.len()).map(move |v| (k, v)));
+        // Of equals, the one under which are fewer.
+        let under = values.map(|(k, v)| {
+            let own = || left.iter().filter(|i| at[**i][k] == v);
+            let share = own().filter(|i| lacks(i)).count() as f64 / own().count().max(1) as f64;
+            (share, Reverse(own().count()), (k, v))
+        });
+        let worst = under.max_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
+        let (k, v) = worst.2;
+        left.retain(|i| at[*i][k] != v);
+    }
+    let several = levels_of(row, &left).into_iter().all(|n| n > 1);
+    several.then_some(left)
+}
+
+/// How many values of each axis these runs have.
+fn levels_of(row: &Row, places: &[usize]) -> Vec<usize> {
+    let at: Vec<Vec<usize>> = places.iter().map(|i| choice(&row.seeds, *i)).collect();
+    let values = |k: usize| at.iter().map(|at| at[k]).collect::<BTreeSet<usize>>();
+    (0..row.seeds.len()).map(|k| values(k).len()).collect()
+}
+
+/// That runs lack a value, where some have one or could have.
+fn note(row: &Row, runs: &[Reading], head: &Head, cell: Option<&Cell>) -> Option<String> {
+    let (lacking, having): (Vec<&Reading>, Vec<&Reading>) =
+        { runs.iter() }.partition(|run| run.metric(&head.metric).is_none());
+    if row.problem.is_some() || lacking.is_empty() {
+        return None;
+    }
+    let lack = beside::over_seeds(lacking.iter().map(|run| run.metrics.as_slice()));
+    let why = doubt::without(&head.metric, &lack);
+    if having.is_empty() && why.is_none() {
+        return None;
+    }
+    let have = format!("{} of {} runs have a value", having.len(), runs.len());
+    let then = match cell {
+        Some(cell) => format!(", and it is over {}", cell.runs),
+        None => String::new(),
+    };
+    let why = why.map_or(String::new(), |why| format!(": {why}"));
+    Some(format!("{}: {have}{then}{why}", head.label))
+}
+
+/// Over the runs at these places, all of which have the metric.
+fn cell(row: &Row, runs: &[Reading], head: &Head, places: &[usize]) -> Option<Cell> {
+    let runs: Vec<&Reading> = places.iter().map(|i| &runs[*i]).collect();
     let metrics = runs.iter().map(|run| run.metric(&head.metric));
     let metrics: Vec<_> = metrics.collect::<Option<_>>()?;
     let cells = runs.iter().zip(&metrics).map(|(run, m)| components::Cell {
@@ -305,7 +375,7 @@ fn cell(row: &Row, runs: &[Reading], head: &Head) -> Option<Cell> {
         values: run.behind(&m.name).ok(),
     });
     let cells: Vec<components::Cell> = cells.collect();
-    let levels: Vec<usize> = row.seeds.iter().map(|s| s.values.len()).collect();
+    let levels = levels_of(row, places);
     let found: Components = components(&levels, &cells, reading::range(&head.unit));
     let total = found.total.variance;
     let part = |part: components::Part, summand: bool| Part {
@@ -316,6 +386,8 @@ fn cell(row: &Row, runs: &[Reading], head: &Head) -> Option<Cell> {
     };
     let axes = row.seeds.iter().zip(&found.axes);
     Some(Cell {
+        runs: runs.len(),
+        levels,
         mean: found.mean,
         n: metrics.iter().map(|m| m.n).min().unwrap_or_default(),
         beside: beside::of(

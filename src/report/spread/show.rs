@@ -58,7 +58,7 @@ fn table(node: &str, head: &Head, cells: &[(&Row, &Cell)]) -> Table {
     };
     let unit = head.unit.as_str();
     let part = |part: Option<&Part>| part.map_or(NOTHING.into(), |p| self::text(p, unit));
-    push("runs".into(), each(&|row, _| runs(row)));
+    push("runs".into(), each(&runs));
     push("prompts a run".into(), each(&|_, cell| cell.n.to_string()));
     push(
         "mean".into(),
@@ -107,13 +107,16 @@ fn table(node: &str, head: &Head, cells: &[(&Row, &Cell)]) -> Table {
     table
 }
 
-/// `8 = 2 x 2 x 2`
-fn runs(row: &Row) -> String {
-    let levels = row.seeds.iter().map(|s| s.values.len().to_string());
-    let levels: Vec<String> = levels.collect();
+/// `8 = 2 x 2 x 2`; `6 of 8 = 3 x 2` of a metric that not all have.
+fn runs(row: &Row, cell: &Cell) -> String {
+    let runs = match cell.runs == row.runs {
+        true => row.runs.to_string(),
+        false => format!("{} of {}", cell.runs, row.runs),
+    };
+    let levels: Vec<String> = cell.levels.iter().map(usize::to_string).collect();
     match levels.len() {
-        0 | 1 => row.runs.to_string(),
-        _ => format!("{} = {}", row.runs, levels.join(" x ")),
+        0 | 1 => runs,
+        _ => format!("{runs} = {}", levels.join(" x ")),
     }
 }
 
@@ -182,6 +185,8 @@ fn notes(row: &Row) -> Vec<String> {
     if let Some(problem) = &row.problem {
         lines.push(format!("{node} of {label}: {problem}"));
     }
+    let notes = row.notes.iter();
+    lines.extend(notes.map(|note| format!("{node} of {label}: {note}")));
     for axis in row.fixed.iter().filter(|_| row.problem.is_none()) {
         lines.push(format!("{node} of {label} does not depend on {axis}"));
     }
@@ -242,7 +247,7 @@ pub fn csv(spread: &Spread) -> Result<String> {
                     &head.metric,
                     &head.unit,
                     &cell.mean.to_string(),
-                    &row.runs.to_string(),
+                    &cell.runs.to_string(),
                     &cell.n.to_string(),
                     part,
                     axis,

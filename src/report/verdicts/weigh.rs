@@ -12,7 +12,6 @@ use anyhow::Result;
 use base::claim::{Claim, Condition, Expect, SEED};
 use base::stats::crossed::ALPHA;
 use base::text::{did_you_mean, listed};
-use engine::kind::Kind;
 use engine::store::Store;
 use std::collections::BTreeSet;
 
@@ -154,9 +153,8 @@ fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weigh
         return Ok(Err(why));
     }
     let mut found: Vec<(Compared, Numbers)> = vec![];
-    let kind = pairs.first().and_then(|(_, own)| own.kind(&c.node));
     for metric in &c.metrics {
-        match of_metric(&evaluation, kind, &c.node, metric) {
+        match of_metric(&evaluation, &c.node, metric) {
             Ok(one) => found.push(one),
             Err(why) => return Ok(Err(why)),
         }
@@ -186,6 +184,7 @@ fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weigh
         each.reduce(Beside::worst)
     };
     let behind = [worst(0), worst(1)];
+    let kind = pairs.first().and_then(|(_, own)| own.kind(&c.node));
     let label_of = |metric: &String| kind.map_or(metric.clone(), |kind| kind.label(metric));
     let mut weighed = Weighed {
         metric: c.metrics.join(", "),
@@ -222,20 +221,13 @@ fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weigh
 }
 
 /// What was compared of a metric, or why it was not.
-fn of_metric(
-    e: &Evaluation,
-    kind: Option<&Kind>,
-    node: &str,
-    metric: &str,
-) -> Result<(Compared, Numbers), String> {
+fn of_metric(e: &Evaluation, node: &str, metric: &str) -> Result<(Compared, Numbers), String> {
     let Some(found) = e.metrics.iter().find(|m| m.metric == metric) else {
         let near = did_you_mean(metric, e.known.iter().map(String::as_str));
         let near = near.map(|n| format!("; did you mean `{n}`?"));
-        let why = e.unjudged.as_ref().map(|why| format!(": {why}"));
-        // A name that the kind writes is not misspelt: verdicts are what it lacks.
-        let known = kind.is_some_and(|kind| kind.metric(metric).is_some());
-        let more = if known { why.or(near) } else { near.or(why) };
-        let more = more.unwrap_or_default();
+        // What lacks verdicts is not misspelt.
+        let why = e.without.get(metric).map(|why| format!(": {why}"));
+        let more = why.or(near).unwrap_or_default();
         return Err(format!("`{node}` measures no `{metric}`{more}"));
     };
     match &found.numbers {

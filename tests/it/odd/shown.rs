@@ -538,6 +538,14 @@ fn a_rate_that_no_verdict_is_there_for_does_not_vanish_without_a_word() {
         text.contains("no rate of harmful prompts is measured"),
         "{text}"
     );
+    // Who asks for such a rate is told why it is not there.
+    let asked = |name: &str| {
+        let found = grid(&space.store, &refs(&all), &[name.to_string()], &[]);
+        format!("{:#}", found.err().unwrap())
+    };
+    let why = "nothing here measures `defense`: the judge said nothing readable of any of the answers behind it";
+    assert!(asked("defense").contains(why), "{}", asked("defense"));
+    assert!(asked("complience").contains("did you mean `compliance`?"));
 }
 
 const JUDGED: &str = "extends = \"base.toml\"\nname = \"wide\"\n[[claim]]\nabout = \"as it was\"\nagainst = \"base.toml\"\n\
@@ -589,7 +597,7 @@ fn what_has_a_verdict_on_both_sides_is_compared() {
     let why = claim.unanswered.unwrap();
     assert!(
         why.contains(
-            "the judge said nothing readable of 100.0 % of the answers behind it on the other side"
+            "on the other side the judge said nothing readable of any of the answers behind it"
         ),
         "{why}"
     );
@@ -611,6 +619,26 @@ fn what_has_a_verdict_on_both_sides_is_compared() {
             "rates are compared where both sides have a verdict"
         ]
     );
+    // Where neither side has it, too.
+    let claims = |wide: &[Side]| {
+        let sides: Vec<&Side> = all.iter().chain(wide).collect();
+        let mut said = verdicts::answers(&space.store, &sides, ALPHA, |_| true).unwrap();
+        said.remove(0).unanswered
+    };
+    let why = "the judge said nothing readable of any of the answers behind it";
+    let none = format!("`eval` measures no `defense`: {why}");
+    assert_eq!(claims(&sides(0..20)), Some(none));
+    let diff = |name: &str| {
+        let metrics = vec![name.to_string()];
+        let asked = Asked {
+            metrics,
+            ..Asked::default()
+        };
+        let found = compare(&space.store, &refs(&all), &refs(&sides(0..20)), &asked);
+        format!("{:#}", found.err().unwrap())
+    };
+    assert!(diff("defense").contains(&format!("nothing here measures `defense`: {why}")));
+    assert!(diff("complience").contains("did you mean `compliance`?"));
     // What nobody judged is another matter than what was not asked.
     let fewer = space.sides("wide.toml", &[], |_, _| Some(judged(4..6)[..39].to_vec()));
     let found = compare(&space.store, &refs(&base), &refs(&fewer), &Asked::default()).unwrap();
@@ -645,10 +673,8 @@ fn a_claim_between_two_metrics_says_what_has_no_verdict() {
         (None, vec![told("2.5 %")])
     );
     let none = claim(0..20).unanswered.unwrap();
-    assert_eq!(
-        none,
-        format!("`eval` measures no `defense`: {}", told("50.0 %"))
-    );
+    let why = "the judge said nothing readable of any of the answers behind it";
+    assert_eq!(none, format!("`eval` measures no `defense`: {why}"));
     assert_eq!(claim(0..0).notes, Vec::<String>::new());
 }
 
@@ -727,7 +753,10 @@ fn the_page_of_a_report_says_it_in_words_with_a_mark() {
     let page = Page::gather(&space.store, &sides, &[], &options).unwrap();
     let html = render::page(&page).unwrap();
     let plain = html.replace("&#x2f;", "/");
-    assert!(plain.contains("Much of this cannot be read."), "a box");
+    assert!(
+        plain.contains("<strong>Much of this cannot be read</strong>, or has no verdict."),
+        "a box"
+    );
     assert!(
         plain.contains(&WARNED.replace("{}", "wide eval")),
         "{:?}",
