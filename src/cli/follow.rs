@@ -234,14 +234,12 @@ fn data(run: &past::Kept, now: u64) -> Value {
             "total": node.progress.as_ref().map(|p| p.total).filter(|t| *t > 0),
             "unit": node.progress.as_ref().map(|p| &p.unit),
             "note": node.progress.as_ref().map(|p| &p.note),
-            "left_seconds": node.left(now).filter(|_| running),
+            "left": node.left_told(now).filter(|_| running),
         })
     });
     json!({
         "run": run.id,
-        "left_seconds": left.map(|l| l.seconds),
-        "left_known": left.map(|l| l.known),
-        "left_at_most": left.map(|l| l.at_most),
+        "left": left.and_then(|l| l.told()),
         "nodes": nodes.collect::<Vec<_>>(),
     })
 }

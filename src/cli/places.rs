@@ -8,6 +8,9 @@ use engine::run::profile::Profile;
 use report::table::{Table, left, name, right};
 use serde_json::{Value, json};
 
+/// Before a bound.
+const UP_TO: &str = "up to ";
+
 /// One node that has to run, or may.
 pub struct Place {
     node: String,
@@ -16,6 +19,7 @@ pub struct Place {
     needs: String,
     /// By what it is expected to take, else by what was said that it may take at most; none where nobody knows.
     gpu_hours: Option<f64>,
+    /// They are a bound.
     at_most: bool,
 }
 
@@ -38,7 +42,7 @@ pub fn of(graph: &Graph, plan: &Plan, profile: &Profile) -> Vec<Place> {
                 0 => Some(0.0),
                 _ => expected.or(needs.hours).map(|hours| hours * gpus),
             },
-            at_most: expected.is_none(),
+            at_most: expected.is_none() || planned.estimate.is_at_most(),
         }
     };
     plan.nodes.iter().filter(runs).map(place).collect()
@@ -73,7 +77,7 @@ pub fn text(places: &[Place], profile: &Profile) -> String {
         let told = match place.gpu_hours {
             None => "?".to_string(),
             Some(0.0) => String::new(),
-            Some(hours) => format!("{}{hours:.2}", if place.at_most { "<= " } else { "" }),
+            Some(hours) => format!("{}{hours:.2}", if place.at_most { UP_TO } else { "" }),
         };
         match place.gpu_hours {
             Some(own) => {
@@ -88,6 +92,6 @@ pub fn text(places: &[Place], profile: &Profile) -> String {
         0 => String::new(),
         n => format!(" and {n} of unknown length"),
     };
-    let most = if at_most { "at most " } else { "" };
+    let most = if at_most { UP_TO } else { "" };
     format!("\n{}{most}{hours:.2} GPU-hours{rest}\n", table.fit(room()))
 }

@@ -253,7 +253,7 @@ fn data(run: &Kept, now: u64) -> Value {
             "tokens_per_second": node.tokens(at).map(|t| t.per_second).filter(|_| run.alive),
             "seconds": node.ran(at),
             "left_seconds": node.left(now).filter(|_| run.alive && !node.state.is_final()),
-            "left_at_most": node.tokens(now).filter(|t| run.alive && !t.part).map(|t| t.at_most),
+            "left_at_most": node.left(now).filter(|_| run.alive && !node.state.is_final()).map(|_| node.at_most(now)),
             "expected_seconds": node.expected_seconds,
             "silent_seconds": node.silent(now).filter(|_| run.alive),
             "retries": node.retries.len(),

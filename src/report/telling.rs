@@ -216,7 +216,7 @@ fn left(tokens: &Tokens) -> String {
     match (tokens.left > 0.0, tokens.at_most) {
         (false, _) => String::new(),
         (true, false) => format!("{} left", duration(tokens.left)),
-        (true, true) => format!("at most {} left", duration(tokens.left)),
+        (true, true) => format!("up to {} left", duration(tokens.left)),
     }
 }
 

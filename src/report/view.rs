@@ -194,7 +194,7 @@ impl RunView {
         for node in self.nodes.iter().filter(|n| !n.state.is_final()) {
             let left = node.left(now);
             known &= left.is_some();
-            at_most |= node.expected_at_most && node.by_pace(now).is_none();
+            at_most |= left.is_some() && node.at_most(now);
             let above = node.waits_for.iter();
             let after: Vec<usize> = above
                 .filter_map(|name| places.get(name.as_str()).copied())
@@ -410,6 +410,25 @@ impl NodeView {
             }
             _ => self.expected_seconds,
         }
+    }
+
+    /// Whether that is only a bound: formulas say no more, or too few of the rows that it samples have ended.
+    pub fn at_most(&self, now: u64) -> bool {
+        match self.tokens(now).filter(|tokens| !tokens.part) {
+            Some(tokens) => tokens.at_most,
+            None => self.expected_at_most && self.by_pace(now).is_none(),
+        }
+    }
+
+    /// `about 12 m`, `up to 12 m`; nothing where nothing is left, or nobody knows.
+    pub fn left_told(&self, now: u64) -> Option<String> {
+        let seconds = self.left(now).filter(|left| *left > 0.0)?;
+        let left = Left {
+            seconds,
+            known: true,
+            at_most: self.at_most(now),
+        };
+        left.told()
     }
 
     /// The same of one that is at work and has said how far it is.

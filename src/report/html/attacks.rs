@@ -30,7 +30,7 @@ pub struct Attacks {
     pub numbers: Vec<Number>,
     /// Numbers that say little, since more than a tenth of the answers behind them cannot be read or has no verdict: the worst, and how many more there are.
     pub doubtful: Vec<String>,
-    /// All of them, with the largest share that cannot be read.
+    /// All of them, with the largest share of the answers that makes them so.
     #[serde(skip)]
     doubted: Vec<(f64, String)>,
     /// What the error bars are.
@@ -199,7 +199,7 @@ impl Attacks {
 /// So many evaluations are named.
 const NAMED: usize = 4;
 
-/// The evaluations of which most cannot be read, and how many others there are.
+/// The most doubtful evaluations, and how many others there are.
 fn worst(mut all: Vec<(f64, String)>) -> Vec<String> {
     all.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     let others = all.len().saturating_sub(NAMED);

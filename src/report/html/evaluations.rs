@@ -16,7 +16,7 @@ pub struct Evaluations {
     pub rows: Vec<Row>,
     /// How many columns stand beside each other.
     pub beside: usize,
-    /// That much of the answers of a column cannot be read.
+    /// That much of the answers of a column cannot be read or has no verdict.
     pub warnings: Vec<String>,
 }
 

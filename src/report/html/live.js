@@ -2,10 +2,6 @@
 (() => {
   const bar = document.getElementById("live");
   const edition = document.documentElement.dataset.edition;
-  const words = (seconds) => {
-    const s = Math.round(seconds);
-    return s < 60 ? s + " s" : s < 3600 ? Math.floor(s / 60) + " m " + (s % 60) + " s" : Math.floor(s / 3600) + " h " + Math.floor(s % 3600 / 60) + " m";
-  };
   const line = (text, share) => {
     const e = document.createElement("p");
     e.textContent = text;
@@ -20,14 +16,13 @@
   const shown = (node) => {
     const share = node.total ? Math.min(1, node.done / node.total) : null;
     const much = node.total ? node.done + "/" + node.total + " " + (node.unit || "") : "";
-    const left = node.left_seconds ? words(node.left_seconds) + " left" : "";
-    return line([node.node, much, node.note || "", left].filter(Boolean).join(" · "), share);
+    return line([node.node, much, node.note || "", node.left ? node.left + " left" : ""].filter(Boolean).join(" · "), share);
   };
   const show = (now) => {
     const lines = [];
     for (const run of now.runs) {
       const ended = run.nodes.filter((node) => node.final).length;
-      const left = run.left_seconds ? (!run.left_known ? ", more than " : run.left_at_most ? ", up to " : ", about ") + words(run.left_seconds) + " left" : "";
+      const left = run.left ? ", " + run.left + " left" : "";
       lines.push(line("Run " + run.run + ": " + ended + " of " + run.nodes.length + " nodes" + left, run.nodes.length ? ended / run.nodes.length : null));
       lines.push(...run.nodes.filter((node) => node.state === "running").map(shown));
     }

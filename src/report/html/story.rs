@@ -78,7 +78,7 @@ struct Found<'a> {
     doubtful: bool,
 }
 
-/// Of claims with a verdict that rests on answers which can be read, the largest difference that is one: of shares where there are some,
+/// Of claims with a verdict that is not doubtful, the largest difference that is one: of shares where there are some,
 /// since nothing is larger than what has another unit, and over seeds where there are some.
 fn main(answers: &[Answer]) -> Option<String> {
     let decided = |a: &&Answer| {
@@ -189,15 +189,15 @@ fn beside(f: &Found, side: fn(&Sided) -> Beside) -> Option<String> {
     (!each.is_empty()).then(|| each.join("; "))
 }
 
-/// Without such a difference: what defends best and what helps most, of what can be read and was measured in the same way on the same
-/// prompts as most.
+/// Without such a difference: what defends best and what helps most, of what is not doubtful and was measured in the same way on the
+/// same prompts as most.
 fn ends(study: &Study, points: &[Point]) -> Option<String> {
-    let read = |p: &&Point| !p.defense.doubtful && !p.compliance.doubtful;
+    let sound = |p: &&Point| !p.defense.doubtful && !p.compliance.doubtful;
     let several = |p: &Point| points.iter().filter(|q| q.method == p.method).count() > 1;
     // One evaluation may be a point of several methods.
     let alike = |a: &Point, b: &Point| a.defense == b.defense && a.compliance == b.compliance;
     let mut once: Vec<&Point> = vec![];
-    for point in points.iter().filter(read) {
+    for point in points.iter().filter(sound) {
         if !once.iter().any(|other| alike(other, point)) {
             once.push(point);
         }

@@ -58,13 +58,9 @@ fn a_study_runs_on_a_cluster_and_says_where_and_another_run_has_all_of_it() {
             .to_string()
     };
     assert!(row("slow").contains("2 GPUs with 40.0 GB"), "{}", plan.out);
-    assert!(row("slow").contains("<= 6.00"), "{}", plan.out);
+    assert!(row("slow").contains("up to 6.00"), "{}", plan.out);
     assert!(row("below").contains("cpu"), "{}", plan.out);
-    assert!(
-        plan.out.ends_with("at most 6.00 GPU-hours\n"),
-        "{}",
-        plan.out
-    );
+    assert!(plan.out.ends_with("up to 6.00 GPU-hours\n"), "{}", plan.out);
 
     let said = run(&space, &[]).ok();
     assert!(said.err.contains(" of lab on n1"), "{}", said.err);
@@ -190,13 +186,12 @@ fn profiles_are_listed_and_one_that_is_not_there_is_named() {
     // What is wrong with its remote is told with the rest.
     let both = "executor = \"slurm\"\njobs = 0\n[remote]\nurl = 3\n";
     space.file("both.toml", both);
-    let said = profiles(&["run", "r.toml", "--on", "./both.toml"]).ends(2);
-    assert!(
-        said.err.contains("`jobs` is 0: nothing could run"),
-        "{}",
-        said.err
-    );
-    assert!(said.err.contains("both.toml:4:7"), "{}", said.err);
+    for verb in ["run", "plan", "pull"] {
+        let said = profiles(&[verb, "r.toml", "--on", "./both.toml"]).ends(2);
+        let told = "`jobs` is 0: nothing could run";
+        assert_eq!(said.err.matches(told).count(), 1, "{verb}: {}", said.err);
+        assert!(said.err.contains("both.toml:4:7"), "{verb}: {}", said.err);
+    }
 }
 
 /// Says at once what is waited for, where that may take a while.

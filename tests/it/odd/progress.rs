@@ -223,7 +223,7 @@ fn a_line_of_sampling_tells_rows_tokens_and_time_left_in_eighty_columns() {
     let (line, left) = lines(false, true, 1);
     assert_eq!(
         line,
-        "1/450 responses · 25 % of tokens · at most 5 m 0 s left · 100 tokens/s"
+        "1/450 responses · 25 % of tokens · up to 5 m 0 s left · 100 tokens/s"
     );
     assert_eq!(left, Some(300.0));
     let (line, _) = lines(true, false, 0);
