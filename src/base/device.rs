@@ -202,11 +202,6 @@ impl DeviceUsed {
         parts.join(", ")
     }
 
-    /// Whether its number types are these.
-    pub fn computed_in(&self, numerics: Numerics) -> bool {
-        self.numerics.split(' ').next() == Some(&numerics.to_string())
-    }
-
     /// Whether both give the same bytes, as far as anybody promises. What can change a byte counts, and a number among GPUs does not.
     ///
     /// The model and its capability decide which instructions there are and how cuBLAS cuts a product, so that its sums have another

@@ -63,8 +63,10 @@ mod tokens;
 mod verify;
 mod why;
 
+use ::kinds::shared::devices;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use engine::kind::Registry;
+use engine::system::gpus;
 use output::explain;
 
 const AFTER: &str = "Exit status: 0 done, 1 a node failed (of `diff` something differs, of `verify` something is bad), 2 the recipe or the arguments are \
@@ -126,6 +128,9 @@ pub fn command() -> clap::Command {
 
 /// Runs the command line with these kinds and returns the process's exit status.
 pub fn main(kinds: &'static Registry) -> i32 {
+    if let Err(error) = devices::kernels(environment::variable(gpus::KERNELS).as_deref()) {
+        return explain(&error.into());
+    }
     // Every node is a process: it need not learn first what all the other verbs take.
     if let Some(attempt) = args::attempt() {
         base::memory::keep_freed();

@@ -8,7 +8,7 @@ use crate::device;
 use crate::learner::Learner;
 use crate::weights::Weights;
 use anyhow::Result;
-use base::device::{DeviceName, DeviceUsed, Place};
+use base::device::{CPU_NUMERICS, DeviceName, DeviceUsed, Place};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -49,10 +49,17 @@ pub fn victim(place: Place, weights: &Weights) -> Result<Box<dyn Victim + '_>> {
     }
 }
 
+/// How numbers are computed there by this process, as a record tells it.
+pub fn numerics(place: Place) -> String {
+    match place.device {
+        DeviceName::Cpu => CPU_NUMERICS.into(),
+        _ => device::numerics(place),
+    }
+}
+
 /// What a device is, beside what its driver tells everybody.
 pub fn facts(place: Place) -> Result<DeviceUsed> {
-    let device = place.device;
-    let numerics = device::numerics(place);
+    let (device, numerics) = (place.device, numerics(place));
     let candle = BTreeMap::from([("candle-core".to_string(), CANDLE.to_string())]);
     Ok(match device {
         DeviceName::Cpu => DeviceUsed::cpu(),

@@ -195,8 +195,8 @@ fn numbers_are_in_no_key_and_in_the_record() {
         before: "candle, bf16 candle".into(),
         now: now.into(),
     };
-    assert_eq!(wanted(said("f32")), [moved("candle")]);
-    assert_eq!(wanted(compute("it", "cpu")), [moved("cpu")]);
+    assert_eq!(wanted(said("f32")), [moved("candle, f32 candle")]);
+    assert_eq!(wanted(compute("it", "cpu")), [moved("cpu, f32")]);
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn a_plan_says_what_is_made_again_on_another_device() {
     let moved = wanted(&[compute("it", "candle")]);
     let expected = Moved {
         before: "cpu, f32".into(),
-        now: "candle".into(),
+        now: "candle, f32 candle".into(),
     };
     assert_eq!(moved, [expected]);
     // A hit is made nowhere.
@@ -332,7 +332,10 @@ fn a_card_belongs_to_one_node_at_a_time() {
         matches!(event, Event::Log { text, .. } if text.starts_with("waits for cuda:701, which `"))
     });
     assert_eq!(waits.count(), 1);
-    assert_eq!(devices(&ran.record("c")), ["cuda:702 (Toy 9000), bf16"]);
+    assert_eq!(
+        devices(&ran.record("c")),
+        ["cuda:702 (Toy 9000), bf16 kernels"]
+    );
 }
 
 #[test]

@@ -12,8 +12,9 @@ use pipe::kinds::shared::estimate::size_of;
 use pipe::learn::batch::MICRO_TOKENS;
 use pipe::learn::config::{Config, Family, Head};
 use pipe::learn::decoder::Keep;
+use pipe::learn::device::launch::{self, Choice};
 use pipe::learn::device::ledger::{self, By, Dims, Sampling, Training};
-use pipe::learn::device::together;
+use pipe::learn::device::{self, together};
 use pipe::learn::weights::Weights;
 use pipe::world::vocab;
 use std::process::Command;
@@ -167,6 +168,15 @@ fn a_gpu_has_room_for_1_5_b_in_both_numbers_and_for_more_tokens_in_bf16() {
     let buffers = ledger::beside(&model, &lora);
     let all = buffers.iter().map(|b| b.bytes).sum::<u64>();
     assert_eq!(all, 2 * model.parameters + 18 * 20_000_000);
+}
+
+/// `PIPE_KERNELS=plain`: a GPU holds what candle's operations make, and a record says that they computed.
+#[test]
+fn a_gpu_without_kernels_is_said_to_compute_plainly() {
+    let gpu = Place::new(DeviceName::Cuda(0), None);
+    let told = |choice| launch::by(choice, || (By::from(gpu).kernels, device::numerics(gpu)));
+    assert_eq!(told(Choice::Usual), (true, "bf16 kernels".into()));
+    assert_eq!(told(Choice::Plain), (false, "bf16 candle".into()));
 }
 
 /// Tokens and GiB at the peak: f32, then bf16; each with tapes, then with recompute.

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use pipe::base::calls::Calls;
-use pipe::base::device::{DeviceName, DeviceUsed, OutOfMemory, Place};
+use pipe::base::device::{DeviceName, DeviceUsed, OutOfMemory};
 use pipe::base::params::ParamSet;
 use pipe::base::rows::Message;
 use pipe::base::value::Value;
@@ -12,6 +12,7 @@ use pipe::engine::kind::estimate::NodePreview;
 use pipe::engine::kind::{Computes, Kind, Needs, Output, Port, Registry, Type};
 use pipe::kinds::shared::endpoint::{Caller, EndpointParams, Service};
 use pipe::kinds::shared::observer::{self, NodeObserver};
+use pipe::learn::placed;
 use pipe::params;
 use pipe::services::chat::{Ask, Chat, Input, Sampling};
 use pipe::services::client;
@@ -254,6 +255,7 @@ pub const COMPUTE: Kind = Kind {
         },
         lacks: |device| (device == ABSENT).then(|| format!("`{device}`: no machine has so many")),
         used: |_| None,
+        numerics: placed::numerics,
         memory: |_| Some((5 << 30, 80 << 30)),
     }),
     run: compute,
@@ -483,7 +485,7 @@ fn ask(ctx: &mut NodeCtx) -> Result<()> {
 
 fn compute(ctx: &mut NodeCtx) -> Result<()> {
     let (params, exec) = (ctx.params::<ComputeParams>()?, ctx.exec::<ComputeExec>()?);
-    let Place { device, numerics } = ctx.place();
+    let device = ctx.device();
     ctx.take_device()?;
     if device != DeviceName::Cpu {
         ctx.computes_on(&DeviceUsed {
@@ -493,11 +495,7 @@ fn compute(ctx: &mut NodeCtx) -> Result<()> {
             } else {
                 String::new()
             },
-            numerics: if device.is_gpu() {
-                numerics.to_string()
-            } else {
-                format!("{numerics} candle")
-            },
+            numerics: placed::numerics(ctx.place()),
             ..DeviceUsed::default()
         })?;
     }

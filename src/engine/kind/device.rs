@@ -35,6 +35,8 @@ pub struct Computes {
     pub lacks: fn(DeviceName) -> Option<String>,
     /// What such a place is here, as a record of it tells; none where it cannot be asked.
     pub used: fn(Place) -> Option<DeviceUsed>,
+    /// How numbers are computed there by this process, as a record tells it.
+    pub numerics: fn(Place) -> String,
     /// Bytes of a device that are free now, and that it has in all.
     pub memory: fn(DeviceName) -> Option<(u64, u64)>,
 }

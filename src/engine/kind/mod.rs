@@ -253,6 +253,16 @@ impl Node {
         computes.place(&self.params, &self.exec, &ports)
     }
 
+    /// What computes as far as it is known without asking: the device's name, and how numbers are computed there by this process.
+    pub(crate) fn said(&self) -> Option<DeviceUsed> {
+        let (computes, place) = (self.kind.computes.as_ref()?, self.place()?);
+        Some(DeviceUsed {
+            name: place.device.to_string(),
+            numerics: (computes.numerics)(place),
+            ..DeviceUsed::default()
+        })
+    }
+
     /// What its device is here, as its record would tell; none where it cannot be asked.
     pub(crate) fn used(&self) -> Option<DeviceUsed> {
         let computes = self.kind.computes.as_ref()?;

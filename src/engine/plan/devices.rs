@@ -5,7 +5,7 @@ use super::planned::Planned;
 use crate::graph::{Graph, NodeId};
 use crate::store::Store;
 use crate::system::gpus;
-use base::device::{self, DeviceName, DeviceUsed, Moved, Place};
+use base::device::{self, DeviceName, DeviceUsed, Moved};
 use std::collections::BTreeMap;
 
 /// By node, of those that run although they have a record: what that was computed on, and what is to compute.
@@ -17,7 +17,7 @@ pub(super) fn moved(store: &Store, graph: &Graph, plan: &[Planned]) -> BTreeMap<
 
 fn of(store: &Store, graph: &Graph, decision: &Decision) -> Option<Moved> {
     let node = graph.node(decision.id);
-    let place = node.place()?;
+    let said = node.said()?;
     let key = decision.key.as_ref().filter(|_| decision.verdict.runs())?;
     let record = store.record(key).ok().flatten()?;
     // What somebody answers for was computed by nobody of ours.
@@ -25,30 +25,30 @@ fn of(store: &Store, graph: &Graph, decision: &Decision) -> Option<Moved> {
         return None;
     }
     let before = &record.provenance.origin.devices;
-    let asked = (place.device != DeviceName::Cpu).then(|| node.used());
-    if let Some(now) = asked.flatten() {
+    if said == DeviceUsed::cpu() {
+        return Moved::between(before, &[]);
+    }
+    if let Some(now) = node.used() {
         return Moved::between(before, &[now]);
     }
-    let same = match before.as_slice() {
-        [] => place.device == DeviceName::Cpu,
-        all => all.iter().all(|used| is_like(used, place)),
-    };
+    let same = !before.is_empty() && before.iter().all(|used| is_like(used, &said));
     (!same).then(|| Moved {
         before: device::told(before),
-        now: place.to_string(),
+        now: said.told(),
     })
 }
 
 /// Whether a device that cannot be asked here is such a one, as far as can be told.
-fn is_like(used: &DeviceUsed, Place { device, numerics }: Place) -> bool {
-    if !used.computed_in(numerics) {
+fn is_like(used: &DeviceUsed, said: &DeviceUsed) -> bool {
+    if used.numerics != said.numerics {
         return false;
     }
-    match (DeviceName::parse(&used.name), device) {
-        (Some(DeviceName::Cuda(_)), DeviceName::Cuda(_)) => {
+    let [before, now] = [used, said].map(|one| DeviceName::parse(&one.name));
+    match (before, now) {
+        (Some(DeviceName::Cuda(_)), Some(DeviceName::Cuda(_))) => {
             let here = gpus::models();
             here.is_empty() || used.model.is_empty() || here.contains(&used.model)
         }
-        (named, device) => named == Some(device),
+        (before, now) => before == now,
     }
 }

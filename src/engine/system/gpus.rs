@@ -21,6 +21,12 @@ pub const BY_BUS: &str = "PCI_BUS_ID";
 /// `plain`: models on a GPU are computed by candle's operations, without the own kernels, so that one can be held against the other.
 pub const KERNELS: &str = "PIPE_KERNELS";
 
+/// What was said of it, as a program is given it by `env`.
+pub fn kernels() -> Option<String> {
+    let said = variable(KERNELS).filter(|said| !said.is_empty())?;
+    Some(format!("{KERNELS}={said}"))
+}
+
 /// As many as programs of this process may see.
 pub fn count() -> usize {
     match variable(VISIBLE) {

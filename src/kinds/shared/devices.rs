@@ -9,6 +9,7 @@ use engine::system::gpus;
 use learn::adapter::Adapter;
 use learn::attack::victim::Victim;
 use learn::decoder::Keep;
+use learn::device::launch;
 use learn::learner::Learner;
 use learn::placed;
 use learn::weights::Weights;
@@ -19,6 +20,7 @@ pub const ANYWHERE: Computes = Computes {
     only_cpu: |_| None,
     lacks,
     used: |place| used(place).ok(),
+    numerics: placed::numerics,
     memory: placed::memory,
 };
 
@@ -28,6 +30,16 @@ pub const fn anywhere(acts: Acts) -> Computes {
         acts: Some(acts),
         ..ANYWHERE
     }
+}
+
+/// What computes on GPUs in this process, by what `gpus::KERNELS` says: the own kernels, or plainly none of them.
+pub fn kernels(said: Option<&str>) -> Result<()> {
+    match said {
+        None => {}
+        Some("plain") => launch::never(),
+        Some(other) => bail!("{} is {other:?}, and can be `plain` only", gpus::KERNELS),
+    }
+    Ok(())
 }
 
 /// What lacks of a device here.
@@ -68,11 +80,6 @@ fn taken(ctx: &NodeCtx) -> Result<Place> {
     let place = ctx.place();
     if place.device == DeviceName::Cpu {
         return Ok(place);
-    }
-    match ctx.variable(gpus::KERNELS).as_deref() {
-        None | Some("") => {}
-        Some("plain") => learn::device::launch::never(),
-        Some(other) => bail!("{} is {other:?}, and can be `plain` only", gpus::KERNELS),
     }
     ctx.take_device()?;
     ctx.computes_on(&used(place)?)?;

@@ -93,16 +93,20 @@ pub fn never() {
 
 /// Whether operations on this device are computed by kernels, where they have one.
 pub fn used(device: &Device) -> bool {
-    CHOICE.with(|choice| match &*choice.borrow() {
-        Choice::Usual => device.is_cuda() && used_on_gpus(),
-        Choice::Plain => false,
-        Choice::Played(_) => device.is_cuda() || device.is_cpu(),
-    })
+    let played = |choice: &RefCell<Choice>| matches!(&*choice.borrow(), Choice::Played(_));
+    match device.is_cuda() {
+        true => used_on_gpus(),
+        false => device.is_cpu() && CHOICE.with(played),
+    }
 }
 
-/// Whether this process uses them, where nothing else was said.
+/// The same of any GPU, there or not.
 pub fn used_on_gpus() -> bool {
-    !PLAIN.load(Ordering::Relaxed)
+    CHOICE.with(|choice| match &*choice.borrow() {
+        Choice::Usual => !PLAIN.load(Ordering::Relaxed),
+        Choice::Plain => false,
+        Choice::Played(_) => true,
+    })
 }
 
 /// A tensor that a kernel is about to write whole.

@@ -169,7 +169,7 @@ fn a_plan_and_the_provenance_tell_devices() {
         .ok();
     assert!(!said.err.contains("computed on"), "{}", said.err);
     let said = space.pipe(&["plan", "r.toml", "--fresh", "it"]).ok();
-    let told = "warning: `it` was computed on candle, f32 candle, and is to be made again on cpu: its bytes will be others";
+    let told = "warning: `it` was computed on candle, f32 candle, and is to be made again on cpu, f32: its bytes will be others";
     assert!(said.err.contains(told), "{}", said.err);
     let plan = space
         .pipe(&["plan", "r.toml", "--fresh", "it", "--json"])

@@ -2,6 +2,7 @@
 //! memory, forgotten, run twice. Whatever happens there is one record a key, and its bytes are those of a local run.
 
 use super::lab::{Going, Lab, TICKS, kill, number, until};
+use pipe::engine::store::Store;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
@@ -322,4 +323,35 @@ fn the_manual_s_profile_for_ssh_runs_a_study() {
     going.end().well();
     assert!(lab.ticks() < TICKS + 4, "{}", lab.ticks());
     lab.sound();
+}
+
+/// Of our environment a job has how models are to compute on GPUs, and nothing else.
+#[test]
+fn a_job_computes_by_the_kernels_that_were_said_and_a_plan_tells_it() {
+    let gpus = "gather_seconds = 0.3\n[[partition]]\nname = \"gpus\"\ngpus = 1\n";
+    let recipe = "[node.it]\nkind = \"toy-compute\"\ndevice = \"cuda:711\"\n";
+    let lab = Lab::with(recipe, gpus);
+    let said = |words: &[&str], kernels: &str| {
+        let words = [words, &["r.toml", "--on", "lab"]].concat();
+        let said = lab.command(&words).env("PIPE_KERNELS", kernels).output();
+        let said = said.unwrap();
+        let text = String::from_utf8_lossy(&said.stderr).into_owned();
+        (said.status.code(), text)
+    };
+    let (code, told) = said(&["plan"], "fast");
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("PIPE_KERNELS is \"fast\""), "{told}");
+    let (code, told) = said(&["run"], "plain");
+    assert_eq!(code, Some(0), "{told}");
+    let records = Store::look(&lab.path("cache")).unwrap().records().unwrap();
+    let devices = &records[0].provenance.origin.devices;
+    assert_eq!(devices[0].told(), "cuda:711 (Toy 9000), bf16 candle");
+    // The same again, and by kernels.
+    let again = ["plan", "--fresh", "it"];
+    let (code, told) = said(&again, "plain");
+    assert_eq!(code, Some(0), "{told}");
+    assert!(!told.contains("was computed on"), "{told}");
+    let moved = "was computed on cuda:711 (Toy 9000), bf16 candle, and is to be made again on cuda:711, bf16 kernels:";
+    let (_, told) = said(&again, "");
+    assert!(told.contains(moved), "{told}");
 }

@@ -1,6 +1,7 @@
 //! What sizes are made of: a decoder's numbers, the bytes of each, and a buffer of them. Knows no phase.
 
 use crate::config::Config;
+use crate::device::launch;
 use base::device::{Numerics, Place};
 
 pub(super) const F32: u64 = 4;
@@ -83,7 +84,7 @@ impl From<Place> for By {
     fn from(place: Place) -> By {
         By {
             numerics: place.numerics,
-            kernels: place.device.is_gpu(),
+            kernels: place.device.is_gpu() && launch::used_on_gpus(),
         }
     }
 }

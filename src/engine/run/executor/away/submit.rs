@@ -7,6 +7,7 @@ use crate::kind::attempt::Attempt;
 use crate::kind::failure::End;
 use crate::run::dispatch::{self, Posted};
 use crate::run::scheduler::{JobId, Order, Refusal};
+use crate::system::gpus;
 use anyhow::Result;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -102,6 +103,8 @@ impl Post {
                 dispatch::post_shared(&self.store, &posted)?
             }
         };
+        // A job has no environment of ours.
+        let kernels = gpus::kernels().map(|said| ["env".to_string(), said]);
         let words = [
             self.pipe.display().to_string(),
             "attend".into(),
@@ -111,7 +114,12 @@ impl Post {
         Ok(Order {
             attempts: job.attempts.clone(),
             name: self.called(first),
-            words: words.into_iter().chain(job.attempts.clone()).collect(),
+            words: kernels
+                .into_iter()
+                .flatten()
+                .chain(words)
+                .chain(job.attempts.clone())
+                .collect(),
             folder,
             cpus: job.load.cpus,
             partition: job.load.partition.clone(),
