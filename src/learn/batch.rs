@@ -19,6 +19,9 @@ impl Row {
 /// Tokens of a micro-batch: enough for the kernels, small enough for the memory. A unit of rows is never cut.
 pub const MICRO_TOKENS: usize = 2048;
 
+/// Tokens of micro-batches whose hidden states are on the host together: with the adapter, without it, and their gradient.
+pub const STATES_TOGETHER: usize = 4 * MICRO_TOKENS;
+
 /// Cuts the rows into micro-batches, by sizes only: runs of at most `MICRO_TOKENS` tokens. Rows of a unit (`unit` rows each) stay
 /// together, whatever their length.
 pub fn micro_batches(rows: &[Row], unit: usize) -> Vec<Range<usize>> {

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use anyhow::Result;
 
-use crate::batch::{Batch, Row, micro_batches, runs};
+use crate::batch::{Batch, Row, STATES_TOGETHER, micro_batches, runs};
 use crate::decoder_backward::Upstream;
 use crate::learner::{Accumulated, Broken};
 use crate::objective::rerouting::{StateObjective, States};
@@ -78,8 +78,8 @@ pub(crate) fn accumulate(
     };
     let most = match goal {
         Goal::Logp(_) => together,
-        // Their states go to the host, which has room for those of one.
-        Goal::States(_) => 0,
+        // Their states go to the host.
+        Goal::States(_) => together.min(STATES_TOGETHER),
     };
     for group in groups(rows, micro_batches(rows, goal.unit()), most) {
         through(group[0].rows.start);
@@ -96,9 +96,7 @@ pub(crate) fn accumulate(
                 )?;
             }
             Goal::States(objective) => {
-                for micro in group.iter().filter(|m| !m.batch.ids.is_empty()) {
-                    sum.loss += by_states(passes, objective.as_mut(), micro)?;
-                }
+                sum.loss += by_states(passes, objective.as_mut(), rows, group)?;
             }
         }
     }
@@ -116,15 +114,9 @@ fn by_logps<P: Passes>(
     sum: &mut Accumulated,
 ) -> Result<()> {
     group.retain(|micro| !micro.batch.scored.is_empty());
-    let joint;
-    let batch = match &group[..] {
-        [] => return Ok(()),
-        [one] => &one.batch,
-        several => {
-            let all = several.iter().flat_map(|micro| &rows[micro.rows.clone()]);
-            joint = Batch::pack(all);
-            &joint
-        }
+    let joint = joint(rows, &group);
+    let Some(batch) = joint.as_ref().or(group.first().map(|micro| &micro.batch)) else {
+        return Ok(());
     };
     let tape = passes.forward(batch, &batch.scored, temperature)?;
     let (scores, mut first) = (passes.scores(&tape), 0);
@@ -172,34 +164,86 @@ fn of_logps(share: &Outcome<()>) -> Upstream<'_> {
     }
 }
 
-/// The loss of a micro-batch by its hidden states, with the adapter on and off.
+/// The losses of micro-batches by their hidden states, with the adapter on and off, whose gradients are added where a loss is finite. As
+/// `by_logps`, one after the other for the objective.
 fn by_states<P: Passes>(
     passes: &mut P,
     objective: &mut dyn StateObjective,
-    Micro { rows, batch }: &Micro,
+    rows: &[Row],
+    mut group: Vec<Micro>,
 ) -> Result<f64> {
+    group.retain(|micro| !micro.batch.ids.is_empty());
+    let joint = joint(rows, &group);
+    let Some(batch) = joint.as_ref().or(group.first().map(|micro| &micro.batch)) else {
+        return Ok(0.0);
+    };
     let frozen = passes.frozen_states(batch)?;
     let tape = passes.forward(batch, &[], 1.0)?;
     let live = passes.states(&tape)?;
-    let live: Vec<&[f32]> = live.iter().map(|states| &states[..]).collect();
-    let states = States {
-        live: &live,
-        frozen: &frozen,
-        width: live[0].len() / batch.ids.len(),
-    };
-    let share = objective.share(rows.clone(), &batch.starts, &states);
-    if share.loss.is_finite() {
-        let (dnormed, dhidden) = share.dstates.split_last().expect("a model has states");
-        let dhidden: Vec<Option<&[f32]>> = dhidden.iter().map(|d| Some(&d[..])).collect();
-        let upstream = Upstream {
-            dhidden: &dhidden,
-            dnormed: Some(dnormed),
-            ..Upstream::default()
+    let width = live[0].len() / batch.ids.len();
+    let (mut losses, mut slopes, mut first) = (vec![], vec![], 0);
+    for Micro { rows, batch } in &group {
+        let own = first..first + batch.ids.len() * width;
+        first = own.end;
+        let live: Vec<&[f32]> = live.iter().map(|states| &states[own.clone()]).collect();
+        let frozen: Vec<&[f32]> = frozen.iter().map(|states| &states[own.clone()]).collect();
+        let states = States {
+            live: &live,
+            frozen: &frozen,
+            width,
         };
-        passes.back(&tape, upstream)?;
+        let share = objective.share(rows.clone(), &batch.starts, &states);
+        losses.push(share.loss);
+        match slopes.is_empty() {
+            true => slopes = share.dstates,
+            false => {
+                let all = slopes.iter_mut().zip(share.dstates);
+                all.for_each(|(all, own): (&mut Vec<f32>, _)| all.extend(own));
+            }
+        }
+    }
+    drop((live, frozen));
+    if losses.iter().all(|loss| loss.is_finite()) {
+        back(passes, &tape, &slopes, 0..first)?;
+        passes.done(tape);
+        return Ok(losses.iter().sum());
     }
     passes.done(tape);
-    Ok(share.loss)
+    let mut first = 0;
+    for (Micro { batch, .. }, loss) in group.iter().zip(&losses) {
+        let own = first..first + batch.ids.len() * width;
+        first = own.end;
+        if loss.is_finite() {
+            let tape = passes.forward(batch, &[], 1.0)?;
+            back(passes, &tape, &slopes, own)?;
+            passes.done(tape);
+        }
+    }
+    Ok(losses.iter().sum())
+}
+
+/// `slopes` of hidden states, of which a pass has these numbers.
+fn back<P: Passes>(
+    passes: &mut P,
+    tape: &P::Tape,
+    slopes: &[Vec<f32>],
+    own: Range<usize>,
+) -> Result<()> {
+    let (dnormed, dhidden) = slopes.split_last().expect("a model has states");
+    let dhidden = dhidden.iter().map(|d| Some(&d[own.clone()]));
+    let dhidden: Vec<Option<&[f32]>> = dhidden.collect();
+    let upstream = Upstream {
+        dhidden: &dhidden,
+        dnormed: Some(&dnormed[own]),
+        ..Upstream::default()
+    };
+    passes.back(tape, upstream)
+}
+
+/// Several micro-batches as one batch.
+fn joint(rows: &[Row], group: &[Micro]) -> Option<Batch> {
+    let all = || group.iter().flat_map(|micro| &rows[micro.rows.clone()]);
+    (group.len() > 1).then(|| Batch::pack(all()))
 }
 
 /// Consecutive micro-batches of at most so many tokens together, or one.

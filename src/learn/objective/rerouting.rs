@@ -18,7 +18,7 @@ use rayon::prelude::*;
 /// Hidden states [state][tokens, width] of the same tokens.
 pub struct States<'a> {
     pub live: &'a [&'a [f32]],
-    pub frozen: &'a [Vec<f32>],
+    pub frozen: &'a [&'a [f32]],
     pub width: usize,
 }
 
@@ -101,7 +101,7 @@ impl StateObjective for Rerouting {
         let parts: Vec<(f64, f64, Vec<f32>)> = (0..count)
             .into_par_iter()
             .map(|i| {
-                let (h, h0) = (states.live[i], &states.frozen[i][..]);
+                let (h, h0) = (states.live[i], states.frozen[i]);
                 let mut d = vec![0.0; h.len()];
                 let cut = cut * states.width;
                 let cosines = match self.layers.contains(&i) {

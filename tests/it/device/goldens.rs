@@ -250,7 +250,7 @@ fn rerouting_agrees_with_the_release_on_a_device() {
         let live: Vec<&[f32]> = live.iter().map(Vec::as_slice).collect();
         let states = States {
             live: &live,
-            frozen: &frozen,
+            frozen: &frozen.iter().map(|states| &states[..]).collect::<Vec<_>>(),
             width: full.config.hidden_size,
         };
         let mut losses = Parity::new(&format!("RR on {name}: loss"), 2e-5);

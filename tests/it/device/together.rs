@@ -14,6 +14,7 @@ use pipe::learn::objective::Goal;
 use pipe::learn::objective::advantage::{Advantage, advantages};
 use pipe::learn::objective::dpo::{self, DpoObjective};
 use pipe::learn::objective::grpo::{self, Aggregation, GrpoObjective};
+use pipe::learn::objective::rerouting::{Divisor, Rerouting};
 use pipe::learn::optim::AdamW;
 
 const AGGREGATIONS: [Aggregation; 6] = [
@@ -62,6 +63,22 @@ fn preferences(rows: &[Row]) -> Goal<'static> {
         },
         reference: rows.iter().map(|row| -3.0 * row.scored() as f64).collect(),
         sums: Default::default(),
+    }))
+}
+
+/// The first half of the rows is harmful: they end within a micro-batch.
+fn states(rows: &[Row]) -> Goal<'static> {
+    let (harmful, retain) = rows.split_at(rows.len() / 2);
+    let tokens = |rows: &[Row]| rows.iter().map(|row| row.ids.len()).sum();
+    Goal::States(Box::new(Rerouting {
+        layers: vec![1, 2],
+        divisor: Divisor::Released,
+        coefficients: (2.0, 3.0),
+        harmful_rows: harmful.len(),
+        harmful_tokens: tokens(harmful),
+        retain_positions: tokens(retain),
+        distances: vec![],
+        cosines: 0.0,
     }))
 }
 
@@ -116,8 +133,10 @@ fn losses_and_gradients_are_those_of_one_micro_batch_after_the_other() {
     }
     let rows = pairs.clone();
     goals.push(("dpo".into(), Box::new(move || preferences(&rows))));
+    let rows = all.clone();
+    goals.push(("states".into(), Box::new(move || states(&rows))));
     for (i, (name, goal)) in goals.iter().enumerate() {
-        let (model, adapted) = (MODELS[i % 2], i % 3 == 1);
+        let (model, adapted) = (MODELS[i % 2], i % 3 == 1 || name == "states");
         let rows = if name == "dpo" { &pairs } else { &all };
         let run = |tokens| walked(learner(model, adapted, tokens), rows, goal());
         let (alone, metrics, gradient) = run(MICRO_TOKENS);
@@ -155,16 +174,24 @@ fn a_broken_micro_batch_does_not_break_those_that_go_with_it() {
     };
     let rows = [row(1500, false), row(1400, true), row(1300, false)];
     assert_eq!(micro_batches(&rows, 1).len(), 3);
-    let run = |tokens: usize| {
-        let (keep, device) = (Keep::All, Device::Cpu);
-        let weights = weights.clone();
-        let there = learner::Device::new(weights, None, false, keep, &device, Numerics::F32);
-        let there = there.expect("opened").together(tokens);
-        walked(there, &rows, sft(4000))
-    };
-    let ((alone, _, expected), (sum, _, gradient)) = (run(MICRO_TOKENS), run(1 << 20));
-    assert!(sum.loss.is_nan() && alone.loss.is_nan());
-    assert_eq!((sum.broken, sum.tokens), (alone.broken, alone.tokens));
-    assert_eq!(sum.broken.map(|broken| broken.row), Some(1));
-    assert!(gradient == expected && gradient.iter().any(|g| *g != 0.0));
+    for of_states in [false, true] {
+        let run = |tokens: usize| {
+            let (keep, device) = (Keep::All, Device::Cpu);
+            let weights = weights.clone();
+            let adapter = of_states.then(|| adapter(&weights));
+            let there = learner::Device::new(weights, adapter, false, keep, &device, Numerics::F32);
+            let there = there.expect("opened").together(tokens);
+            let goal = match of_states {
+                true => states(&rows),
+                false => sft(4000),
+            };
+            walked(there, &rows, goal)
+        };
+        let ((alone, _, expected), (sum, _, gradient)) = (run(MICRO_TOKENS), run(1 << 20));
+        assert!(sum.loss.is_nan() && alone.loss.is_nan());
+        assert_eq!((sum.broken, sum.tokens), (alone.broken, alone.tokens));
+        let row = if of_states { None } else { Some(1) };
+        assert_eq!(sum.broken.map(|broken| broken.row), row);
+        assert!(gradient == expected && gradient.iter().any(|g| *g != 0.0));
+    }
 }

@@ -54,7 +54,7 @@ fn step(net: Net, batch: &Batch, objective: &mut Rerouting) -> (f64, Vec<f32>) {
     live.push(&normed);
     let states = States {
         live: &live,
-        frozen: &frozen,
+        frozen: &frozen.iter().map(|states| &states[..]).collect::<Vec<_>>(),
         width: net.config().hidden_size,
     };
     let share = objective.share(0..batch.starts.len() - 1, &batch.starts, &states);
