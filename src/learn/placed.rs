@@ -105,7 +105,7 @@ fn gpu(number: u32) -> Result<DeviceUsed> {
     Ok(DeviceUsed {
         model: context.name()?,
         capability: format!("{major}.{minor}"),
-        kernels: device::kernels::digest(),
+        kernels: device::kernels_used(),
         libraries: libraries()?,
         ..DeviceUsed::default()
     })

@@ -132,9 +132,14 @@ impl Back<'_> {
         let (net, spans, kept) = (self.net, self.spans, self.kept);
         let norm = net.weights.at(&spans.post_norm);
         let between = net.between();
-        let act = rows::swiglu(&kept.gate_up)?;
-        let dact = self.linear(Joint::Down, &act, &dout, grads.as_deref_mut(), between)?;
-        let dgate_up = rows::swiglu_backward(&kept.gate_up, dact)?;
+        let down = net.matrix(self.layer, Joint::Down);
+        let dy = linear::factor(&down, &dout)?;
+        let dact = linear::backward(&down, &dy, between)?;
+        let (dgate_up, act) = rows::swiglu_backward(&kept.gate_up, dact)?;
+        if let Some(grads) = grads.as_deref_mut() {
+            linear::gradients(&down, &act, &dy, grads)?;
+        }
+        drop((act, dy));
         let eps = net.config().rms_norm_eps;
         let x = rows::norm_again(&kept.middle, norm, &kept.r_post, eps, between)?;
         let own = grads.as_deref_mut();
@@ -192,6 +197,11 @@ impl Back<'_> {
         grads: Option<&mut Parts>,
         dtype: DType,
     ) -> Result<Tensor> {
-        linear::backward(&self.net.matrix(self.layer, joint), x, dy, grads, dtype)
+        let matrix = self.net.matrix(self.layer, joint);
+        let dy = &linear::factor(&matrix, dy)?;
+        if let Some(grads) = grads {
+            linear::gradients(&matrix, x, dy, grads)?;
+        }
+        linear::backward(&matrix, dy, dtype)
     }
 }

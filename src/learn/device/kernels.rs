@@ -27,10 +27,17 @@ pub const FILES: &[(&str, &str)] = &[
     ("swiglu.cu", include_str!("kernels/swiglu.cu")),
 ];
 
-/// Of the text of all kernels: names, lengths and bytes in the order of `FILES`. What they are compiled with besides adds nothing: the
-/// width of a head is the model's, and the number type of activations is in the name of the numerics.
+/// What the compiler is told whatever the variant and the GPU.
+pub const OPTIONS: [&str; 1] = ["--std=c++17"];
+
+/// Of how all kernels are compiled and of their text: the compiler's options, then names, lengths and bytes in the order of `FILES`. What
+/// it is told besides is told elsewhere: the GPU's capability, the width of a head, which is the model's, and the number type of
+/// activations in the name of the numerics.
 pub fn digest() -> String {
     let mut hasher = blake3::Hasher::new();
+    for option in OPTIONS {
+        hasher.update(format!("{option}\n").as_bytes());
+    }
     for (name, text) in FILES {
         hasher.update(format!("{name} {}\n", text.len()).as_bytes());
         hasher.update(text.as_bytes());
@@ -70,7 +77,8 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// For kernels that know no heads: the width that most models have, so that there is one text more to compile at most.
+    /// For kernels that know no heads: the width that most models have. So there are up to two texts more to compile for a model of
+    /// another: those of activations in bf16 and in f32.
     pub fn of_rows(bf16: bool) -> Variant {
         Variant { bf16, head: 128 }
     }
@@ -89,6 +97,13 @@ impl Variant {
             true => vec![head],
             false => vec!["-DACT_F32".into(), head],
         }
+    }
+
+    /// All that the compiler is told, for GPUs of this compute capability.
+    pub fn options(self, (major, minor): (i32, i32)) -> Vec<String> {
+        let gpu = format!("--gpu-architecture=compute_{major}{minor}");
+        let own = OPTIONS.map(String::from);
+        [vec![gpu], own.to_vec(), self.defines()].concat()
     }
 }
 

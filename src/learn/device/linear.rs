@@ -33,34 +33,44 @@ pub fn forward(matrix: &Matrix, x: &Tensor, dtype: DType) -> Result<Tensor> {
     Tensor::cat(&pieces, 1)?.to_dtype(dtype)
 }
 
-/// dx [rows, in] from dy [rows, out]; adds the gradients of what is trained where they are wanted.
-pub fn backward(
-    matrix: &Matrix,
-    x: &Tensor,
-    dy: &Tensor,
-    mut grads: Option<&mut Parts>,
-    dtype: DType,
-) -> Result<Tensor> {
-    let factors = matrix.weight.dtype();
-    let (x, dy) = (&rounded(x, factors)?, &rounded(dy, factors)?);
-    if let Some(grads) = grads.as_deref_mut().filter(|_| matrix.trained) {
-        grads.add_product(matrix.span, &dy.t()?, x)?;
-    }
+/// dy [rows, out] as the products of the way back read it.
+pub fn factor(matrix: &Matrix, dy: &Tensor) -> Result<Tensor> {
+    rounded(dy, matrix.weight.dtype())
+}
+
+/// dx [rows, in] from such a dy.
+pub fn backward(matrix: &Matrix, dy: &Tensor, dtype: DType) -> Result<Tensor> {
     if matrix.pairs.is_empty() {
         return product_in(dtype, dy, matrix.weight);
     }
     let mut dx = product(dy, matrix.weight)?;
     for pair in &matrix.pairs {
-        let dy = dy.narrow(1, pair.columns.start, pair.columns.len())?;
-        let dy = dy.contiguous()?;
-        let du = rounded(&(product(&dy, pair.b)? * pair.scale)?, factors)?;
-        if let Some(grads) = grads.as_deref_mut() {
-            grads.add_product(pair.b_span, &dy.t()?, &down(pair, x)?)?;
-            grads.add_product(pair.a_span, &du.t()?, x)?;
-        }
+        let (_, du) = back(pair, dy)?;
         dx = (dx + product(&du, pair.a)?)?;
     }
     dx.to_dtype(dtype)
+}
+
+/// Adds the gradients of what is trained.
+pub fn gradients(matrix: &Matrix, x: &Tensor, dy: &Tensor, grads: &mut Parts) -> Result<()> {
+    let x = &rounded(x, matrix.weight.dtype())?;
+    if matrix.trained {
+        grads.add_product(matrix.span, &dy.t()?, x)?;
+    }
+    for pair in &matrix.pairs {
+        let (dy, du) = back(pair, dy)?;
+        grads.add_product(pair.b_span, &dy.t()?, &down(pair, x)?)?;
+        grads.add_product(pair.a_span, &du.t()?, x)?;
+    }
+    Ok(())
+}
+
+/// dy on an adapter's columns, and du = scale dy B [rows, rank].
+fn back(pair: &Pair, dy: &Tensor) -> Result<(Tensor, Tensor)> {
+    let dy = dy.narrow(1, pair.columns.start, pair.columns.len())?;
+    let dy = dy.contiguous()?;
+    let du = rounded(&(product(&dy, pair.b)? * pair.scale)?, pair.b.dtype())?;
+    Ok((dy, du))
 }
 
 /// u = scale x A^T [rows, rank], as the next product reads it.

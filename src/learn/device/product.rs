@@ -8,8 +8,6 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use crate::device::fused::{self, Fused};
-
 /// a b, of matrices or of batches [n, .., ..] of them, in f32. CUDA multiplies only matrices that lie without gaps by rows or by
 /// columns, candle's CPU any: holding both to the narrower rule lets the tests on the CPU speak for CUDA.
 pub fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
@@ -25,7 +23,12 @@ pub fn product_in(dtype: DType, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         return a.matmul(b)?.to_dtype(dtype);
     }
     let (a, b) = (rounded(a, DType::BF16)?, rounded(b, DType::BF16)?);
-    fused::run(Product(dtype), &[&a, &b])
+    #[cfg(feature = "cuda")]
+    if a.device().is_cuda() {
+        return a.apply_op2_no_bwd(&b, &blas::Product(dtype));
+    }
+    let wide = |t: &Tensor| rounded(t, DType::F32);
+    wide(&a)?.matmul(&wide(&b)?)?.to_dtype(dtype)
 }
 
 /// sum += a b, in f32. Nobody else holds `sum`, which lies by rows.
@@ -71,34 +74,6 @@ fn gapless(t: &Tensor) -> bool {
     t.rank() <= 3 && (dense(rows, columns) || dense(columns, rows))
 }
 
-/// The product of two factors in bf16, in this type.
-pub struct Product(pub DType);
-
-impl Fused for Product {
-    const NAME: &'static str = "product of bf16";
-    const AS_IT_LIES: bool = true;
-
-    fn plain(&self, inputs: &[Tensor]) -> Result<Tensor> {
-        let [a, b] = inputs else {
-            candle_core::bail!("{} has two factors", Self::NAME)
-        };
-        let wide = |t: &Tensor| rounded(t, DType::F32);
-        wide(a)?.matmul(&wide(b)?)?.to_dtype(self.0)
-    }
-
-    fn has_kernel(&self) -> bool {
-        cfg!(feature = "cuda")
-    }
-
-    #[cfg(feature = "cuda")]
-    fn launch(
-        &self,
-        inputs: &[(&candle_core::CudaStorage, &candle_core::Layout)],
-    ) -> Result<(candle_core::CudaStorage, candle_core::Shape)> {
-        blas::product(inputs[0], inputs[1], self.0)
-    }
-}
-
 /// cuBLAS on the device's own handle and stream. It knows columns only: what lies by rows is its transpose there, so that
 /// c = a b is asked for as c' = b' a'.
 #[cfg(feature = "cuda")]
@@ -108,12 +83,41 @@ mod blas {
     use candle_core::cuda_backend::cudarc::cublas::{result, sys};
     use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, DevicePtrMut};
     use candle_core::cuda_backend::{CudaDType, CudaStorage};
-    use candle_core::{DType, InplaceOp3, Layout, Result, Shape, WithDType};
+    use candle_core::{CustomOp2, DType, InplaceOp3, Layout, Result, Shape, WithDType};
     use half::bf16;
 
     type Factor<'a> = (&'a CudaStorage, &'a Layout);
 
-    pub(super) fn product(a: Factor, b: Factor, dtype: DType) -> Result<(CudaStorage, Shape)> {
+    /// The product of two factors in bf16, in this type.
+    pub(super) struct Product(pub DType);
+
+    impl CustomOp2 for Product {
+        fn name(&self) -> &'static str {
+            "product of bf16"
+        }
+
+        fn cpu_fwd(
+            &self,
+            _: &candle_core::CpuStorage,
+            _: &Layout,
+            _: &candle_core::CpuStorage,
+            _: &Layout,
+        ) -> Result<(candle_core::CpuStorage, Shape)> {
+            candle_core::bail!("{} is for CUDA", self.name())
+        }
+
+        fn cuda_fwd(
+            &self,
+            a: &CudaStorage,
+            of_a: &Layout,
+            b: &CudaStorage,
+            of_b: &Layout,
+        ) -> Result<(CudaStorage, Shape)> {
+            product((a, of_a), (b, of_b), self.0)
+        }
+    }
+
+    fn product(a: Factor, b: Factor, dtype: DType) -> Result<(CudaStorage, Shape)> {
         let sizes = Sizes::of(a.1, b.1)?;
         let device = a.0.device().clone();
         let shape = sizes.shape(a.1.dims().len());

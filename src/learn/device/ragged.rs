@@ -8,7 +8,6 @@ use crate::config::Config;
 use crate::decoder::Packed;
 use crate::device::attention::groups::Padded;
 use crate::device::kernels::TILE;
-use crate::device::room;
 use crate::device::sample::Used;
 use crate::kernels::rope::{self, Rope};
 
@@ -16,7 +15,7 @@ use crate::kernels::rope::{self, Rope};
 #[derive(Debug)]
 pub struct Workspace {
     pub(super) logits_at_once: usize,
-    pub(super) cache_bytes: usize,
+    pub(super) cache_bytes: u64,
     /// What the last samples took of their cache.
     pub used: Used,
     table: Option<Table>,
@@ -32,8 +31,8 @@ impl Default for Workspace {
 /// Logits on a GPU: 512 MB, and a few times that while they are computed with. Far fewer than candle's kernels count in 32 bits.
 pub(super) const GPU_LOGITS: usize = 1 << 27;
 
-/// Keys and values of rows that are sampled together, where a device does not say what memory it has: 4 GiB.
-pub(super) const CACHE: usize = 1 << 32;
+/// Keys and values of rows that are sampled together, but on a GPU: 4 GiB.
+pub(super) const CACHE: u64 = 1 << 32;
 
 /// Cosines and sines of the positions 0..`len` on the device, each [len, head_dim / 2].
 #[derive(Debug)]
@@ -45,15 +44,13 @@ struct Table {
 }
 
 impl Workspace {
-    /// What suits this device.
-    pub fn of(device: &Device) -> Workspace {
-        match device {
+    /// What suits this device, with so large a cache.
+    pub(super) fn of(device: &Device, cache_bytes: u64) -> Workspace {
+        let workspace = match device {
             Device::Cpu => Workspace::default(),
-            _ => {
-                let half = room::sizes(device).map(|(_, all)| all as usize / 2);
-                Workspace::new(GPU_LOGITS).with_cache(half.unwrap_or(CACHE))
-            }
-        }
+            _ => Workspace::new(GPU_LOGITS),
+        };
+        workspace.with_cache(cache_bytes)
     }
 
     /// The head holds that many logits (numbers, not rows) at once; a row is never cut.
@@ -67,7 +64,7 @@ impl Workspace {
     }
 
     /// Samples keep keys and values in no more than so many bytes, if the longest of them alone takes no more; others wait.
-    pub fn with_cache(self, bytes: usize) -> Workspace {
+    pub fn with_cache(self, bytes: u64) -> Workspace {
         Workspace {
             cache_bytes: bytes,
             ..self
@@ -83,14 +80,10 @@ impl Workspace {
     ) -> Result<Angles> {
         let (rows, longest) = (positions.len(), positions.iter().max());
         let table = self.table(config, longest.map_or(0, |&p| p as usize + 1), device)?;
-        let table = [table.cos.clone(), table.sin.clone()];
-        let positions = Tensor::from_vec(positions, rows, device)?;
-        let of = |table: &Tensor| table.index_select(&positions, 0)?.unsqueeze(1);
         Ok(Angles {
-            cos: of(&table[0])?,
-            sin: of(&table[1])?,
-            positions,
-            table,
+            table: [table.cos.clone(), table.sin.clone()],
+            positions: Tensor::from_vec(positions, rows, device)?,
+            of_rows: OnceLock::new(),
         })
     }
 
@@ -123,12 +116,24 @@ impl Workspace {
 /// By which heads are turned.
 #[derive(Debug)]
 pub struct Angles {
-    /// Of every row's position [rows, 1, head_dim / 2].
-    pub cos: Tensor,
-    pub sin: Tensor,
     /// Every row's position [rows], and cosines and sines of all [positions, head_dim / 2].
     pub positions: Tensor,
     pub table: [Tensor; 2],
+    /// For plain operations; made when they first ask.
+    of_rows: OnceLock<[Tensor; 2]>,
+}
+
+impl Angles {
+    /// Cosines and sines of every row's position [rows, 1, head_dim / 2].
+    pub fn of_rows(&self) -> Result<&[Tensor; 2]> {
+        if self.of_rows.get().is_none() {
+            let of = |table: &Tensor| table.index_select(&self.positions, 0)?.unsqueeze(1);
+            let [cos, sin] = &self.table;
+            // Who was faster made the same.
+            let _ = self.of_rows.set([of(cos)?, of(sin)?]);
+        }
+        Ok(self.of_rows.get().expect("they were made"))
+    }
 }
 
 /// One batch as the device sees it.

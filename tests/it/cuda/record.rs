@@ -1,6 +1,8 @@
 //! The kernels' text and what `bench/ptx` compiled from it belong together.
 
-use pipe::learn::device::kernels;
+use pipe::learn::device;
+use pipe::learn::device::kernels::{self, Variant};
+use pipe::learn::device::launch::{self, Choice};
 use serde_json::Value;
 use std::path::Path;
 
@@ -45,4 +47,32 @@ fn no_file_of_the_kernels_is_left_out() {
         own == files,
         "learn/device/kernels.rs lists what the folder has"
     );
+}
+
+/// What a record tells of the kernels is of their text and of how it is compiled, and nothing where they are not used.
+#[test]
+fn the_digest_of_the_kernels_is_of_text_and_options() {
+    let digest = |options: &[&str]| {
+        let mut hasher = blake3::Hasher::new();
+        for option in options {
+            hasher.update(format!("{option}\n").as_bytes());
+        }
+        for (name, text) in kernels::FILES {
+            hasher.update(format!("{name} {}\n", text.len()).as_bytes());
+            hasher.update(text.as_bytes());
+        }
+        hasher.finalize().to_hex().to_string()
+    };
+    assert_eq!(kernels::digest(), digest(&kernels::OPTIONS));
+    assert_ne!(kernels::digest(), digest(&[]));
+    assert_eq!(device::kernels_used(), kernels::digest());
+    let plain = launch::by(Choice::Plain, device::kernels_used);
+    assert_eq!(plain, "");
+    // All that the compiler is told is in it, or beside it in a record.
+    let bf16 = Variant {
+        bf16: true,
+        head: 64,
+    };
+    let told = ["--gpu-architecture=compute_90", "--std=c++17", "-DHEAD=64"];
+    assert_eq!(bf16.options((9, 0)), told);
 }

@@ -270,7 +270,8 @@ fn rows_both_ways() {
             both_ways("swiglu", most, || {
                 let before = flat(&gate_up);
                 let out = rows::swiglu(&gate_up)?;
-                let back = rows::swiglu_backward(&gate_up, dact.copy()?)?;
+                let (back, again) = rows::swiglu_backward(&gate_up, dact.copy()?)?;
+                assert_eq!(flat(&again), flat(&out), "once more");
                 assert_eq!(flat(&gate_up), before, "the tape is as it was");
                 Ok(vec![out, back])
             });

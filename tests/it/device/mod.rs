@@ -25,7 +25,6 @@ use pipe::learn::checkpoint;
 use pipe::learn::config::{Config, Family, Head};
 use pipe::learn::decoder::{self, Keep, Packed};
 use pipe::learn::decoder_backward::{self, Upstream};
-use pipe::learn::device::fused::{Fused, custom, run};
 use pipe::learn::device::{self, DeviceWeights, Workspace};
 use pipe::learn::optim;
 use pipe::learn::weights::Weights;
@@ -526,39 +525,5 @@ fn supervised_loss_and_every_gradient_agree_with_trl_on_a_device() {
         let mut gradients = Gradients::new(&format!("SFT on candle's tensors, {name}"));
         gradients.check(&weights.layout.params, &ours.grads, &golden, "sft");
         gradients.report();
-    }
-}
-
-/// What goes through candle's custom operation is what the plain operations give; more inputs are copied as they lie.
-#[test]
-fn an_operation_is_the_same_as_candles_custom_one() {
-    struct Blend;
-    impl Fused for Blend {
-        const NAME: &'static str = "blend";
-        fn plain(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
-            let product = inputs[1..].iter().try_fold(inputs[0].clone(), |a, b| a * b);
-            product? + 1.0
-        }
-    }
-    for (_, device) in devices() {
-        let whole = Tensor::randn(0f32, 1.0, (6, 16), &device).expect("numbers");
-        // Not where its storage begins, and not contiguous.
-        let [a, b] = [(1, 0), (2, 8)].map(|(row, column)| {
-            let rows = whole.narrow(0, row, 4).expect("rows");
-            rows.narrow(1, column, 8).expect("columns")
-        });
-        let flat = |t: candle_core::Result<Tensor>| -> Vec<f32> {
-            let t = t.expect("computed").flatten_all().expect("flat");
-            t.to_vec1().expect("numbers")
-        };
-        // A GPU has no kernel for it.
-        if device.is_cpu() {
-            for of in [&[&a][..], &[&a, &b], &[&a, &b, &a]] {
-                assert_eq!(flat(custom(Blend, of)), flat(run(Blend, of)));
-            }
-        } else {
-            let error = custom(Blend, &[&a]).expect_err("no kernel").to_string();
-            assert!(error.contains("blend has no kernel"), "{error}");
-        }
     }
 }

@@ -50,7 +50,7 @@ fn run(
     let there = DeviceWeights::upload(weights, &Device::Cpu).expect("uploaded");
     let mut workspace = Workspace::default();
     if let Some(bytes) = cache {
-        workspace = workspace.with_cache(bytes);
+        workspace = workspace.with_cache(bytes as u64);
     }
     let (nobody, go) = (&mut |_: &Tally| {}, &|| false);
     let net = (&there).into();

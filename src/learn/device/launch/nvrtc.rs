@@ -53,13 +53,8 @@ fn compiled(variant: Variant, stream: &CudaStream) -> Result<&'static str> {
         return Ok(text);
     }
     let (major, minor) = stream.context().compute_capability().w()?;
-    let mut options = vec![
-        format!("--gpu-architecture=compute_{major}{minor}"),
-        "--std=c++17".to_string(),
-    ];
-    options.extend(variant.defines());
     let options = CompileOptions {
-        options,
+        options: variant.options((major, minor)),
         ..CompileOptions::default()
     };
     let ptx = compile_ptx_with_opts(kernels::text(), options).map_err(|error| {

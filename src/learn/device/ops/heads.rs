@@ -153,7 +153,7 @@ impl Turn<'_> {
             q = normed(&q, of_q, &scale(&q, self.eps)?)?;
             k = normed(&k, of_k, &scale(&k, self.eps)?)?;
         }
-        let (cos, sin) = (&self.angles.cos, &self.angles.sin);
+        let [cos, sin] = self.angles.of_rows()?;
         let out = joined(&rotate(&q, cos, sin)?, &rotate(&k, cos, sin)?, &v)?;
         Ok((out.to_dtype(act)?, raw))
     }
@@ -161,7 +161,8 @@ impl Turn<'_> {
     /// Turning back is turning by the negative angle.
     fn plain_backward(&self, dqkv: &Tensor, raw: Option<&Tensor>, wanted: bool) -> Result<Turned> {
         let act = dqkv.dtype();
-        let (cos, sin) = (&self.angles.cos, self.angles.sin.neg()?);
+        let [cos, sin] = self.angles.of_rows()?;
+        let sin = sin.neg()?;
         let [dq, dk, dv] = self.split(&dqkv.to_dtype(DType::F32)?)?;
         let (mut dq, mut dk) = (rotate(&dq, cos, &sin)?, rotate(&dk, cos, &sin)?);
         let mut norms = None;

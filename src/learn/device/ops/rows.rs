@@ -138,17 +138,18 @@ pub fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
 }
 
 /// From gate_up [rows, 2 f] and dact [rows, f], whose numbers nobody else has, to d(gate_up): with s = sigmoid(gate),
-/// d gate = dact up s (1 + gate (1 - s)) and d up = dact gate s.
-pub fn swiglu_backward(gate_up: &Tensor, dact: Tensor) -> Result<Tensor> {
+/// d gate = dact up s (1 + gate (1 - s)) and d up = dact gate s. And what `swiglu` gave, once more.
+pub fn swiglu_backward(gate_up: &Tensor, dact: Tensor) -> Result<(Tensor, Tensor)> {
     let act = gate_up.dtype();
     if !used(gate_up.device()) {
         let (gate, up) = halves(gate_up)?;
         let dact = dact.to_dtype(DType::F32)?;
         let s = sigmoid(&gate)?;
-        let dup = (&dact * (&gate * &s)?)?;
+        let silu = (&gate * &s)?;
+        let (out, dup) = ((&silu * &up)?.to_dtype(act)?, (&dact * silu)?);
         let slope = (((gate * (1.0 - &s)?)? + 1.0)? * s)?;
         let dgate = ((dact * up)? * slope)?;
-        return Tensor::cat(&[dgate, dup], 1)?.to_dtype(act);
+        return Ok((Tensor::cat(&[dgate, dup], 1)?.to_dtype(act)?, out));
     }
     let (rows, f) = (gate_up.dim(0)?, gate_up.dim(1)? / 2);
     let dact = dact.to_dtype(act)?.contiguous()?;
@@ -161,7 +162,7 @@ pub fn swiglu_backward(gate_up: &Tensor, dact: Tensor) -> Result<Tensor> {
         Arg::I32(f),
     ];
     launch("swiglu_backward", of_rows(act), [rows, 1, 1], &arguments)?;
-    Ok(both)
+    Ok((both, dact))
 }
 
 /// Gate and up, in f32.
