@@ -143,6 +143,9 @@ impl From<DeviceName> for Place {
 /// How numbers are computed where a record tells no device: single precision, by the CPU's kernels.
 pub const CPU_NUMERICS: &str = "f32";
 
+/// Behind numerics of kernels: heads of the model have a width that no kernel is for, and candle's operations compute them.
+pub const AND_CANDLE: &str = " and candle";
+
 /// A device that a node computed on. Of the processor nothing is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceUsed {
@@ -160,7 +163,7 @@ pub struct DeviceUsed {
     /// Versions by name: of candle; on a GPU also of CUDA as the driver has it, of cuBLAS and of NVRTC.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub libraries: BTreeMap<String, String>,
-    /// Digest of the kernels that are ours.
+    /// Digest of the kernels that are ours, with how they are compiled; empty where none was used.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub kernels: String,
     /// Number types and whose arithmetic: results under different numerics are not to be compared in their last digits.
@@ -200,6 +203,12 @@ impl DeviceUsed {
         let all = all.filter(|(_, value)| !value.is_empty());
         parts.extend(all.map(|(name, value)| format!("{name} {value}")));
         parts.join(", ")
+    }
+
+    /// Whether its numerics are these, as far as they can be told without the model.
+    pub fn computed_by(&self, numerics: &str) -> bool {
+        let own = self.numerics.strip_suffix(AND_CANDLE);
+        own.unwrap_or(&self.numerics) == numerics
     }
 
     /// Whether both give the same bytes, as far as anybody promises. What can change a byte counts, and a number among GPUs does not.

@@ -12,6 +12,7 @@ use pipe::engine::events::event::{Event, State};
 use pipe::engine::kind::failure::Class;
 use pipe::engine::store::record::Record;
 use pipe::engine::system::gpus;
+use pipe::learn::device::launch;
 use pipe::report::devices;
 use pipe::report::grid::grid;
 use pipe::report::side::Side;
@@ -197,6 +198,30 @@ fn numbers_are_in_no_key_and_in_the_record() {
     };
     assert_eq!(wanted(said("f32")), [moved("candle, f32 candle")]);
     assert_eq!(wanted(compute("it", "cpu")), [moved("cpu, f32")]);
+}
+
+/// Whether a model's heads have kernels nobody knows before it is there: a plan takes it to be as it was, whether the device can be asked
+/// here (720) or not. By candle's operations alone it would be another.
+#[test]
+fn a_plan_takes_heads_to_be_computed_as_they_were() {
+    for device in ["cuda:720", "cuda:721"] {
+        let space = Space::new();
+        let it = || compute("it", device).exec("odd", true);
+        let ran = space.run_with(&[it()], |settings| settings.capacity.gpus = 1, |_| {});
+        let told = format!("{device} (Toy 9000), bf16 kernels and candle");
+        assert_eq!(devices(&ran.record("it")), [told.as_str()]);
+        let graph = crate::engine::graph(&[it()]);
+        let wanted = pipe::engine::plan::Wanted {
+            fresh: [graph.find("it").unwrap()].into(),
+            ..Default::default()
+        };
+        let plan = || pipe::engine::plan::plan(&space.store(), &graph, &wanted).unwrap();
+        assert_eq!(plan().moved, Default::default());
+        let plain = launch::by(launch::Choice::Plain, plan);
+        let moved: Vec<Moved> = plain.moved.into_values().collect();
+        assert_eq!(moved[0].before, told);
+        assert!(moved[0].now.ends_with(", bf16 candle"), "{}", moved[0].now);
+    }
 }
 
 #[test]

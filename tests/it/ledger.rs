@@ -13,8 +13,8 @@ use pipe::learn::batch::MICRO_TOKENS;
 use pipe::learn::config::{Config, Family, Head};
 use pipe::learn::decoder::Keep;
 use pipe::learn::device::launch::{self, Choice};
-use pipe::learn::device::ledger::{self, By, Dims, Sampling, Training};
-use pipe::learn::device::{self, together};
+use pipe::learn::device::ledger::{self, Buffer, By, Dims, Sampling, Training};
+use pipe::learn::device::{self, card, together};
 use pipe::learn::weights::Weights;
 use pipe::world::vocab;
 use std::process::Command;
@@ -170,6 +170,87 @@ fn a_gpu_has_room_for_1_5_b_in_both_numbers_and_for_more_tokens_in_bf16() {
     assert_eq!(all, 2 * model.parameters + 18 * 20_000_000);
 }
 
+/// Heads wider than any kernel is for are computed plainly, and the rest by kernels.
+#[test]
+fn heads_without_kernels_are_said_to_be_plain() {
+    let gpu = |numerics| Place::new(DeviceName::Cuda(0), Some(numerics));
+    let told = |numerics, head_dim| {
+        let config = Config {
+            head_dim,
+            ..tiny(Family::Llama, Head::Tied)
+        };
+        device::numerics_of(gpu(numerics), &config)
+    };
+    assert_eq!(told(Numerics::Bf16, 128), "bf16 kernels");
+    assert_eq!(told(Numerics::Bf16, 72), "bf16 kernels and candle");
+    assert_eq!(told(Numerics::F32, 72), "f32 kernels");
+    assert_eq!(told(Numerics::F32, 256), "f32 kernels and candle");
+    let plain = launch::by(Choice::Plain, || told(Numerics::Bf16, 256));
+    assert_eq!(plain, "bf16 candle");
+    // The same numbers in half as many heads.
+    let (narrow, wide) = (qwen(), Dims { heads: 6, ..qwen() });
+    let masks = |model: &Dims, by| {
+        let how = Training {
+            by,
+            ..step(4096, Keep::All, true, true)
+        };
+        let ledger = ledger::training(model, &how);
+        ledger.phases[0].buffers.iter().any(|b| b.what == "masks")
+    };
+    let scores = |model: &Dims, by| {
+        let ledger = ledger::sampling(model, &[], &Sampling { by, ..rollouts() });
+        let step = ledger.phases.last().unwrap();
+        let buffers = step.buffers.iter();
+        buffers
+            .map(|b| b.what)
+            .any(|what| what == "scores of a step")
+    };
+    for (model, by, plain) in [
+        (&narrow, kernels(Numerics::Bf16), false),
+        (&wide, kernels(Numerics::Bf16), true),
+        (&narrow, PLAIN, true),
+    ] {
+        assert_eq!((masks(model, by), scores(model, by)), (plain, plain));
+    }
+}
+
+/// Half of a card, and no more than is left beside what stays there.
+#[test]
+fn the_cache_of_samples_is_what_a_card_has_left() {
+    let (model, by) = (qwen(), kernels(Numerics::Bf16));
+    let most = |total: u64, beside: &[Buffer]| {
+        let gpu = DeviceName::Cuda(0);
+        ledger::cache_bytes(gpu, Some(total), &model, beside, by)
+    };
+    assert_eq!(most(80 << 30, &[]), 40 << 30);
+    let how = Training {
+        by,
+        ..step(4096, Keep::All, true, true)
+    };
+    let beside = ledger::beside(&model, &how);
+    let stays: u64 = beside.iter().map(|b| b.bytes).sum();
+    for total in [40 << 30, 48 << 30, 80 << 30] {
+        let cache = most(total, &beside);
+        assert!(cache <= (total * 9 / 10).saturating_sub(stays) && cache <= total / 2);
+        let rollouts = Sampling {
+            rows: 512,
+            cache_bytes: cache,
+            by,
+            ..rollouts()
+        };
+        let all = ledger::sampling(&model, &beside, &rollouts).bytes();
+        assert!(
+            all <= total * 9 / 10 && all + (6 << 30) > total * 9 / 10,
+            "{all} of {total}"
+        );
+    }
+    // Nothing is left: the longest row has its pages, and what is there says so.
+    assert_eq!(most(24 << 30, &beside), 0);
+    // Elsewhere nobody asks.
+    let here = ledger::cache_bytes(DeviceName::Candle, None, &model, &beside, PLAIN);
+    assert_eq!(here, 1 << 32);
+}
+
 /// `PIPE_KERNELS=plain`: a GPU holds what candle's operations make, and a record says that they computed.
 #[test]
 fn a_gpu_without_kernels_is_said_to_compute_plainly() {
@@ -236,10 +317,7 @@ fn a_card_takes_as_many_tokens_as_its_memory_and_the_shapes_allow() {
     assert_eq!(at(&small, &bf16, gib(80)), 16_384);
     assert_eq!(at(&large, &recomputed, gib(80)), 16_384);
     // Where nobody says how much a card has, it is one of 80 GB.
-    assert_eq!(
-        at(&large, &bf16, None),
-        at(&large, &bf16, Some(together::CARD))
-    );
+    assert_eq!(at(&large, &bf16, None), at(&large, &bf16, Some(card::CARD)));
     // The processor has the CPU's own micro-batches, and its bytes.
     let own = together::at_most(DeviceName::Candle, &small, &bf16, gib(80));
     assert_eq!(own, MICRO_TOKENS);
@@ -268,19 +346,22 @@ fn what_is_not_trained_has_no_moments_and_no_second_copy() {
     assert!(lora.bytes() < full.bytes() - 4 * 4 * 1_500_000_000);
 }
 
-#[test]
-fn rollouts_take_the_cache_of_their_rows() {
-    let model = qwen();
-    let how = Sampling {
+fn rollouts() -> Sampling {
+    Sampling {
         rows: 256,
         samples: 8,
         prompt: 600,
         written: 1024,
         together: ledger::TOGETHER,
         logits_at_once: logits_at_once(),
-        cache_bytes: ledger::cache_bytes(DeviceName::Cuda(0)),
+        cache_bytes: u64::MAX,
         by: PLAIN,
-    };
+    }
+}
+
+#[test]
+fn rollouts_take_the_cache_of_their_rows() {
+    let (model, how) = (qwen(), rollouts());
     let ledger = ledger::sampling(&model, &[], &how);
     let cache = ledger.phases[0]
         .buffers

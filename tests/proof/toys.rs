@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use pipe::base::calls::Calls;
-use pipe::base::device::{DeviceName, DeviceUsed, OutOfMemory};
+use pipe::base::device::{AND_CANDLE, DeviceName, DeviceUsed, OutOfMemory, Place};
 use pipe::base::params::ParamSet;
 use pipe::base::rows::Message;
 use pipe::base::value::Value;
@@ -234,10 +234,15 @@ params! {
         fails: Option<String>;
         /// Does nothing here.
         recompute: bool = false;
+        /// Its model has heads that no kernel is for.
+        odd: bool = false;
         /// A file outside the store that gets a line when it begins to compute, and one when it ends.
         count: Option<String>;
     }
 }
+
+/// What this one is can be asked here.
+const ASKED: DeviceName = DeviceName::Cuda(720);
 
 /// No machine has so many GPUs: the program says of this one that it is not there, and believes every other.
 const ABSENT: DeviceName = DeviceName::Cuda(999);
@@ -254,7 +259,10 @@ pub const COMPUTE: Kind = Kind {
             only.then(|| "it says so".to_string())
         },
         lacks: |device| (device == ABSENT).then(|| format!("`{device}`: no machine has so many")),
-        used: |_| None,
+        used: |place| {
+            let asked = place.device == ASKED;
+            asked.then(|| used(place, placed::numerics(place)))
+        },
         numerics: placed::numerics,
         memory: |_| Some((5 << 30, 80 << 30)),
     }),
@@ -488,16 +496,9 @@ fn compute(ctx: &mut NodeCtx) -> Result<()> {
     let device = ctx.device();
     ctx.take_device()?;
     if device != DeviceName::Cpu {
-        ctx.computes_on(&DeviceUsed {
-            name: device.to_string(),
-            model: if device.is_gpu() {
-                "Toy 9000".into()
-            } else {
-                String::new()
-            },
-            numerics: placed::numerics(ctx.place()),
-            ..DeviceUsed::default()
-        })?;
+        let beside = if exec.odd { AND_CANDLE } else { "" };
+        let numerics = placed::numerics(ctx.place()) + beside;
+        ctx.computes_on(&used(ctx.place(), numerics))?;
     }
     count(exec.count.as_deref(), &format!("{} begins", ctx.key()))?;
     std::thread::sleep(Duration::from_millis(exec.wait_ms));
@@ -527,6 +528,19 @@ fn compute(ctx: &mut NodeCtx) -> Result<()> {
     };
     put(ctx, &format!("{} {sort}", params.text))?;
     count(exec.count.as_deref(), &format!("{} ends", ctx.key()))
+}
+
+fn used(place: Place, numerics: String) -> DeviceUsed {
+    let model = match place.device.is_gpu() {
+        true => "Toy 9000",
+        false => "",
+    };
+    DeviceUsed {
+        name: place.device.to_string(),
+        model: model.into(),
+        numerics,
+        ..DeviceUsed::default()
+    }
 }
 
 fn read_state(dir: &Path) -> Option<(u64, u64)> {

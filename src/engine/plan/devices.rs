@@ -29,7 +29,7 @@ fn of(store: &Store, graph: &Graph, decision: &Decision) -> Option<Moved> {
         return Moved::between(before, &[]);
     }
     if let Some(now) = node.used() {
-        return Moved::between(before, &[now]);
+        return Moved::between(before, &as_before(now, before));
     }
     let same = !before.is_empty() && before.iter().all(|used| is_like(used, &said));
     (!same).then(|| Moved {
@@ -38,9 +38,25 @@ fn of(store: &Store, graph: &Graph, decision: &Decision) -> Option<Moved> {
     })
 }
 
+/// What is to compute, with what its model decides of it as it was before: in a plan nobody looks at that.
+fn as_before(now: DeviceUsed, before: &[DeviceUsed]) -> Vec<DeviceUsed> {
+    let same = before
+        .iter()
+        .filter(|used| used.computed_by(&now.numerics))
+        .map(|used| DeviceUsed {
+            numerics: used.numerics.clone(),
+            ..now.clone()
+        });
+    let same: Vec<DeviceUsed> = same.collect();
+    match same.is_empty() {
+        true => vec![now],
+        false => same,
+    }
+}
+
 /// Whether a device that cannot be asked here is such a one, as far as can be told.
 fn is_like(used: &DeviceUsed, said: &DeviceUsed) -> bool {
-    if used.numerics != said.numerics {
+    if !used.computed_by(&said.numerics) {
         return false;
     }
     let [before, now] = [used, said].map(|one| DeviceName::parse(&one.name));

@@ -8,8 +8,9 @@ use engine::kind::context::NodeCtx;
 use engine::system::gpus;
 use learn::adapter::Adapter;
 use learn::attack::victim::Victim;
+use learn::config::Config;
 use learn::decoder::Keep;
-use learn::device::launch;
+use learn::device::{self, launch};
 use learn::learner::Learner;
 use learn::placed;
 use learn::weights::Weights;
@@ -56,7 +57,7 @@ fn lacks(device: DeviceName) -> Option<String> {
 
 /// A model on the node's device, to be asked and not trained.
 pub fn asked(ctx: &NodeCtx, weights: Weights) -> Result<Box<dyn Learner>> {
-    placed::asked(taken(ctx)?, weights)
+    placed::asked(taken(ctx, &weights.config)?, weights)
 }
 
 /// A model on the node's device, to be trained: see `placed::trained`.
@@ -67,22 +68,26 @@ pub fn trained(
     reference: bool,
     keep: Keep,
 ) -> Result<Box<dyn Learner>> {
-    placed::trained(taken(ctx)?, weights, adapter, reference, keep)
+    let place = taken(ctx, &weights.config)?;
+    placed::trained(place, weights, adapter, reference, keep)
 }
 
 /// A model on the node's device, to be attacked.
 pub fn victim<'m>(ctx: &NodeCtx, weights: &'m Weights) -> Result<Box<dyn Victim + 'm>> {
-    placed::victim(taken(ctx)?, weights)
+    placed::victim(taken(ctx, &weights.config)?, weights)
 }
 
-/// The node's device, which it has to itself from now on, and which its record will tell.
-fn taken(ctx: &NodeCtx) -> Result<Place> {
+/// The node's device, which it has to itself from now on, and which its record will tell with how it computes such a model.
+fn taken(ctx: &NodeCtx, config: &Config) -> Result<Place> {
     let place = ctx.place();
     if place.device == DeviceName::Cpu {
         return Ok(place);
     }
     ctx.take_device()?;
-    ctx.computes_on(&used(place)?)?;
+    ctx.computes_on(&DeviceUsed {
+        numerics: device::numerics_of(place, config),
+        ..used(place)?
+    })?;
     Ok(place)
 }
 

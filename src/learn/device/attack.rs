@@ -18,6 +18,7 @@ use crate::device::net::{DeviceWeights, Net};
 use crate::device::product::product;
 use crate::device::ragged::Workspace;
 use crate::device::sample as sampler;
+use crate::device::together;
 use crate::sample::forecast::Tally;
 use crate::sample::{self, Request, Sample, Stopped};
 
@@ -31,7 +32,11 @@ pub struct There {
 impl There {
     pub fn new(weights: DeviceWeights) -> There {
         There {
-            workspace: Workspace::of(&weights.device),
+            workspace: together::workspace_of_asked(
+                &weights.device,
+                &weights.config,
+                weights.parts.numerics(),
+            ),
             weights,
             computed: 0,
         }

@@ -63,6 +63,7 @@ impl Device {
             numerics,
         };
         let together = together::tokens(device, &weights.config, &how);
+        let workspace = together::workspace(device, &weights.config, &how);
         let there = match adapter {
             None => DeviceWeights::trained(&weights, device, numerics),
             Some(_) => DeviceWeights::frozen(&weights, device, numerics),
@@ -80,7 +81,7 @@ impl Device {
             grads: None,
             keep,
             together,
-            workspace: Workspace::of(device),
+            workspace,
         })
     }
 
@@ -92,6 +93,7 @@ impl Device {
     ) -> Result<Device> {
         let there = DeviceWeights::frozen(&weights, device, numerics);
         Ok(Device {
+            workspace: together::workspace_of_asked(device, &weights.config, numerics),
             weights: there?,
             adapter: None,
             below: None,
@@ -100,7 +102,6 @@ impl Device {
             grads: None,
             keep: Keep::All,
             together: together::asked(device),
-            workspace: Workspace::of(device),
         })
     }
 

@@ -8,6 +8,7 @@
 mod asked;
 mod block;
 mod buffers;
+mod sampling;
 
 use block::{block_backward, block_forward, masks};
 use buffers::{BF16, F32, buffer};
@@ -15,12 +16,11 @@ use buffers::{BF16, F32, buffer};
 pub use buffers::{Buffer, By, Dims};
 
 pub use asked::{Reading, Slope, reading, rerouting, slope};
+pub use sampling::{Sampling, TOGETHER, cache_bytes, sampling};
 
 use crate::adapter::Adapter;
 use crate::decoder::Keep;
-use crate::device::ragged::{CACHE, GPU_LOGITS, Workspace};
-use crate::device::sample::pages::{self, PAGE};
-use crate::device::sample::{prompts, width};
+use crate::device::ragged::{GPU_LOGITS, Workspace};
 use crate::device::states;
 use base::device::{DeviceName, Numerics};
 
@@ -83,9 +83,6 @@ pub struct Training {
     pub by: By,
 }
 
-/// Tokens of prompts that are computed together, unless one has more.
-pub const TOGETHER: u64 = prompts::TOGETHER as u64;
-
 /// Tokens of sequences that are read together, unless one has more.
 pub const READ_TOGETHER: u64 = states::TOGETHER as u64;
 
@@ -96,15 +93,6 @@ pub fn logits_at_once(device: DeviceName) -> u64 {
         false => Workspace::default().logits_at_once,
     };
     most as u64
-}
-
-/// Bytes of a cache on such a device, at most: see `Workspace::of`. Of a GPU that nobody has asked it is not known, and what all
-/// rows want is told.
-pub fn cache_bytes(device: DeviceName) -> u64 {
-    match device.is_gpu() {
-        true => u64::MAX,
-        false => CACHE as u64,
-    }
 }
 
 /// Numbers of an adapter.
@@ -140,7 +128,11 @@ pub fn training(model: &Dims, how: &Training) -> Ledger {
         block_backward(model, by, tokens, how.longest, full),
     ];
     Ledger::default()
-        .with("forward", &kept, &[forward])
+        .with(
+            "forward",
+            &kept,
+            &[of_blocks("tape of a block", again), forward],
+        )
         .with("head, backward", &with_head, &head_backward(model, how))
         .with(BLOCKS, &with_head, &back)
         .with("update", &resident, &[update(model, how)])
@@ -208,92 +200,6 @@ fn resident(model: &Dims, how: &Training) -> Vec<Buffer> {
 /// Rows whose logits exist at the same time: `HeadTape::chunk`.
 fn rows_of_logits(model: &Dims, rows: u64, at_once: u64) -> u64 {
     (at_once / model.vocabulary.max(1)).max(1).min(rows)
-}
-
-/// What is sampled, and how.
-#[derive(Clone, Copy, Debug)]
-pub struct Sampling {
-    /// Rows under way at once, and how many of them are samples of one prompt.
-    pub rows: u64,
-    pub samples: u64,
-    /// Tokens of the longest prompt, and of a response.
-    pub prompt: u64,
-    pub written: u64,
-    /// Tokens of prompts that are computed together.
-    pub together: u64,
-    /// Of the workspace.
-    pub logits_at_once: u64,
-    pub cache_bytes: u64,
-    pub by: By,
-}
-
-impl Sampling {
-    /// Pages of the longest row.
-    fn longest(&self) -> u64 {
-        pages::pages(pages::kept(self.prompt as usize, self.written as usize)) as u64
-    }
-
-    /// Pages of the cache: `Room::new`, and the one that nobody reads.
-    fn pages(&self, model: &Dims) -> u64 {
-        let Sampling { rows, samples, .. } = *self;
-        let wanted = pages::wanted_of_alike(self.prompt, samples.max(1), self.written, rows);
-        let most = self.cache_bytes / (PAGE as u64 * self.position(model));
-        wanted.min(most).max(self.longest()) + 1
-    }
-
-    /// Bytes of a position's keys and values in all blocks.
-    fn position(&self, model: &Dims) -> u64 {
-        model.layers * 2 * model.kv * self.by.between()
-    }
-}
-
-/// Samples of a model that is asked, or of one in training, whose `beside` are its other buffers.
-pub fn sampling(model: &Dims, beside: &[Buffer], how: &Sampling) -> Ledger {
-    let mut stays = match beside.is_empty() {
-        true => vec![how.by.frozen("weights", model)],
-        false => beside.to_vec(),
-    };
-    let (page, position) = (PAGE as u64, how.position(model));
-    stays.push(Buffer {
-        what: "cache",
-        bytes: how.pages(model) * page * position,
-    });
-    let prompts = how.together.max(how.prompt);
-    let block = block_forward(model, how.by, prompts, how.prompt, false);
-    let begin = [
-        Buffer {
-            what: "keys and values of prompts",
-            bytes: prompts * position,
-        },
-        buffer(
-            "states before and after a block",
-            2 * prompts * model.hidden,
-        ),
-        Buffer {
-            bytes: prompts * model.tape(how.by) + block.bytes,
-            ..block
-        },
-    ];
-    let width = width(how.rows as usize) as u64;
-    let logits = rows_of_logits(model, width, how.logits_at_once) * model.vocabulary;
-    let seen = width * how.longest();
-    let step = match how.by.kernels {
-        true => vec![
-            // With the largest score and the sum of each.
-            buffer("outputs of pages", seen * (model.q + 2 * model.heads)),
-            buffer("logits", logits),
-        ],
-        false => vec![
-            // Scores, below the largest of their page, and exp of that.
-            buffer("scores of a step", 3 * seen * model.heads * page),
-            // By page, together, and of one page of every row with its weight.
-            buffer("outputs of pages", (2 * seen + 2 * width) * model.q),
-            buffer("logits, below their top, by blocks", 3 * logits),
-        ],
-    };
-    Ledger::default()
-        .with("prompts", &stays, &begin)
-        .with("a step", &stays, &step)
 }
 
 /// The buffers of a training that stay while it samples.

@@ -21,8 +21,8 @@ pub mod attack;
 mod attention;
 pub mod backward;
 mod block;
+pub mod card;
 pub mod decoder;
-pub mod fused;
 mod head;
 pub mod kernels;
 pub mod launch;
@@ -51,11 +51,13 @@ pub use room::sizes;
 
 use crate::adapter::Adapter;
 use crate::attack::victim::Victim;
+use crate::config::Config;
 use crate::decoder::Keep;
 use crate::learner::Learner;
 use crate::weights::Weights;
 use anyhow::Result;
-use base::device::Place;
+use base::device::{AND_CANDLE, Numerics, Place};
+use kernels::Variant;
 use told::Told;
 
 /// A learner: candle's tensors on this machine's cores (`DeviceName::Candle`), or a GPU; in numbers that are said, or the device's
@@ -111,4 +113,26 @@ pub fn numerics(place: Place) -> String {
         false => "candle",
     };
     format!("{} {whose}", place.numerics)
+}
+
+/// The same with a model of this configuration, whose heads may have a width that no kernel is for.
+pub fn numerics_of(place: Place, config: &Config) -> String {
+    let variant = Variant {
+        bf16: place.numerics == Numerics::Bf16,
+        head: config.head_dim,
+    };
+    let kernels = place.device.is_gpu() && launch::used_on_gpus();
+    let beside = match kernels && !variant.exists() {
+        true => AND_CANDLE,
+        false => "",
+    };
+    numerics(place) + beside
+}
+
+/// The digest of the kernels by which this process computes on GPUs; empty where it does so without.
+pub fn kernels_used() -> String {
+    match launch::used_on_gpus() {
+        true => kernels::digest(),
+        false => String::new(),
+    }
 }

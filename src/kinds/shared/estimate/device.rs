@@ -6,8 +6,9 @@ use super::{F32, MICRO, REST, Training, forward_memory, sample_memory, train_mem
 use base::device::{DeviceName, Numerics, Place};
 use base::text::bytes;
 use engine::kind::estimate::{DeviceMemory, ModelSize, NodePreview, Work};
+use learn::batch::STATES_TOGETHER;
 use learn::decoder::Keep;
-use learn::device::ledger::{self, Dims, Ledger};
+use learn::device::ledger::{self, Buffer, Dims, Ledger};
 use learn::device::together;
 use learn::labels;
 use learn::placed;
@@ -73,19 +74,22 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    fn of(self, place: Place) -> ledger::Sampling {
-        let device = place.device;
+    /// With this model, and what else of it stays on the device: nothing where it is only asked.
+    fn of(self, place: Place, dims: &Dims, beside: &[Buffer]) -> Ledger {
+        let (device, by) = (place.device, place.into());
+        let total = placed::total(device);
         let whole = |n: f64| n.min(1e9) as u64;
-        ledger::Sampling {
+        let how = ledger::Sampling {
             rows: whole(self.rows).max(1),
             samples: whole(self.samples).max(1),
             prompt: whole(self.prompt),
             written: whole(self.written),
             together: whole(self.rows * self.prompt).min(ledger::TOGETHER),
             logits_at_once: ledger::logits_at_once(device),
-            cache_bytes: ledger::cache_bytes(device),
-            by: place.into(),
-        }
+            cache_bytes: ledger::cache_bytes(device, total, dims, beside, by),
+            by,
+        };
+        ledger::sampling(dims, beside, &how)
     }
 }
 
@@ -111,7 +115,7 @@ pub(crate) fn train(
     let mut ledger = ledger::training(&dims, &steps);
     if let Some(rows) = rollouts {
         let beside = ledger::beside(&dims, &steps);
-        ledger = ledger::both(ledger, ledger::sampling(&dims, &beside, &rows.of(place)));
+        ledger = ledger::both(ledger, rows.of(place, &dims, &beside));
     }
     // The host holds the weights before they go there, and a snapshot of what is trained for a checkpoint; weights that are rounded
     // below an adapter it has for as long as that is trained.
@@ -133,7 +137,7 @@ pub(crate) fn sample(work: &mut Work, preview: &NodePreview, model: &ModelSize, 
         add(work, sample_memory(model, rows.rows, length));
         return;
     }
-    let ledger = ledger::sampling(&dims(model), &[], &rows.of(place));
+    let ledger = rows.of(place, &dims(model), &[]);
     take(work, device, &ledger, F32 * model.parameters + REST);
 }
 
@@ -241,8 +245,7 @@ pub(crate) fn attack(work: &mut Work, preview: &NodePreview, model: &ModelSize, 
             prompt: how.tokens,
             written: how.written,
         };
-        let checked = ledger::sampling(&dims, &[], &checked.of(place));
-        ledger = ledger::both(ledger, checked);
+        ledger = ledger::both(ledger, checked.of(place, &dims, &[]));
     }
     // The weights stay, and the gradient is looked through.
     let host = model.parameters + 2.0 * how.suffix * model.vocabulary;
@@ -265,7 +268,10 @@ pub(crate) fn reroute(
         layers: blocks,
         ..*model
     };
-    let steps = one(place, &shorter, how);
+    let most = (STATES_TOGETHER.max(how.longest as usize)) as u64;
+    let mut steps = steps(place, &dims, &shorter, how);
+    steps.tokens = steps.tokens.min(most);
+    steps.scored = steps.tokens;
     // With the adapter, without, and the gradient of both; the whole model waits for what is trained of it.
     let states = 3.0 * steps.tokens as f64 * (blocks + 1.0) * model.hidden;
     let host = F32 * (states + model.parameters) + REST;

@@ -1,6 +1,7 @@
 //! What sizes are made of: a decoder's numbers, the bytes of each, and a buffer of them. Knows no phase.
 
 use crate::config::Config;
+use crate::device::kernels::Variant;
 use crate::device::launch;
 use base::device::{Numerics, Place};
 
@@ -66,7 +67,7 @@ impl Dims {
     /// and gate_up as they lie between products.
     pub(super) fn tape(&self, by: By) -> u64 {
         let raw = if self.normed { self.q + self.kv } else { 0 };
-        let lse = if by.kernels { self.heads } else { 0 };
+        let lse = if by.heads(self) { self.heads } else { 0 };
         let whole = 2 + self.hidden + lse;
         let between = self.qkv() + raw + self.q + 2 * self.intermediate;
         F32 * whole + by.between() * between
@@ -96,6 +97,15 @@ impl By {
             Numerics::F32 => F32,
             Numerics::Bf16 => BF16,
         }
+    }
+
+    /// Whether kernels compute heads as wide as this model's.
+    pub(super) fn heads(self, model: &Dims) -> bool {
+        let variant = Variant {
+            bf16: self.numerics == Numerics::Bf16,
+            head: (model.q / model.heads.max(1)) as usize,
+        };
+        self.kernels && variant.exists()
     }
 
     /// Weights that are not trained.

@@ -185,7 +185,7 @@ fn beyond(blocks: Vec<Pair>, first: usize) -> candle_core::Result<Vec<Pair>> {
     let beyond = |side: &Tensor| match side.dim(1)? - first {
         0 => Ok(None),
         _ if first == 0 => Ok(Some(side.clone())),
-        count => side.narrow(1, first, count)?.copy().map(Some),
+        count => side.narrow(1, first, count)?.force_contiguous().map(Some),
     };
     let mut all = vec![];
     for [keys, values] in &blocks {

@@ -26,7 +26,7 @@ use candle_core::Tensor;
 pub use decode::width;
 use draw::Ask;
 pub use pages::Used;
-use pages::{PAGE, Table};
+use pages::{Page, Table};
 use rows::At;
 
 use crate::device::head;
@@ -34,9 +34,6 @@ use crate::device::net::Net;
 use crate::device::ragged::Workspace;
 use crate::sample::forecast::Tally;
 use crate::sample::{self, NotFinite, Options, Request, Sample, Stopped};
-
-/// candle's kernels count elements in 32 bits; half of that leaves room for what they multiply by.
-const ELEMENTS: usize = 1 << 31;
 
 /// While others go on, samples begin once so great a part of the rows is free: prompts are worth being computed together.
 const ROOM: usize = 8;
@@ -100,22 +97,25 @@ impl Room {
         net: Net,
         requests: impl Fn() -> I,
         options: &Options,
-        bytes: usize,
+        bytes: u64,
     ) -> Room {
         let (config, new) = (net.config(), options.max_new_tokens);
         let asked = requests().filter(|(_, samples)| *samples > 0);
         let longest = asked.map(|(prompt, _)| pages::pages(pages::kept(prompt, new)));
         let longest = longest.max().unwrap_or(0);
         let total: usize = requests().map(|(_, samples)| samples).sum();
-        let scores = longest * PAGE * config.heads;
-        let rows = options.batch_rows.min(total).min(ELEMENTS / scores).max(1);
+        let (asked, longest) = (options.batch_rows.min(total) as u64, longest as u64);
+        let rows = pages::rows(asked, longest, config.heads as u64) as usize;
         let side = cache::numbers_of_page(config.kv_heads, config.head_dim);
-        let page = 2 * config.layers * side * net.between().size_in_bytes();
-        let most = (bytes / page).min(ELEMENTS / side);
-        let wanted = pages::wanted(requests(), new, rows);
+        let bytes_of_page = 2 * config.layers * side * net.between().size_in_bytes();
+        let page = Page {
+            side: side as u64,
+            bytes: bytes_of_page as u64,
+        };
+        let wanted = pages::wanted(requests(), new, rows) as u64;
         Room {
             rows,
-            pages: wanted.min(most).max(longest),
+            pages: page.fit(wanted, longest, bytes) as usize,
         }
     }
 }

@@ -20,6 +20,32 @@ pub(crate) fn kept(prompt: usize, new: usize) -> usize {
     prompt + new.saturating_sub(1)
 }
 
+/// candle's kernels count elements in 32 bits; half of that leaves room for what they multiply by.
+const ELEMENTS: u64 = 1 << 31;
+
+/// Rows at once, of so many that are asked for, whose longest has so many pages: the scores of a step are one tensor.
+pub(crate) fn rows(asked: u64, longest: u64, heads: u64) -> u64 {
+    let scores = longest * PAGE as u64 * heads;
+    asked.min(ELEMENTS / scores.max(1)).max(1)
+}
+
+/// What a page holds.
+#[derive(Clone, Copy)]
+pub(crate) struct Page {
+    /// Numbers of its keys, or values, in one block.
+    pub side: u64,
+    /// Bytes of all of it.
+    pub bytes: u64,
+}
+
+impl Page {
+    /// Pages of a cache whose rows want so many: in no more than so many bytes, and always enough for the longest row.
+    pub fn fit(self, wanted: u64, longest: u64, bytes: u64) -> u64 {
+        let most = (bytes / self.bytes.max(1)).min(ELEMENTS / self.side.max(1));
+        wanted.min(most).max(longest)
+    }
+}
+
 /// What `rows` samples at once hold at most if all of them become `new` tokens long, whichever they are of those that follow
 /// each other. `requests` are the lengths of the prompts and the samples of each.
 pub(crate) fn wanted(
