@@ -316,8 +316,9 @@ impl Remote for Bucket {
                     return Ok(());
                 }
             }
+            let coming = self.care.gives();
             self.put_blob(place, blob, from).await?;
-            self.care.gave(blob, from);
+            coming.arrived(blob, from);
             Ok(())
         })
     }

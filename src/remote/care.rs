@@ -37,8 +37,39 @@ pub(crate) struct Care {
 pub(crate) struct Given {
     /// The names there; nothing where they are not known.
     pub room: Option<BTreeSet<String>>,
-    pub blobs: BTreeMap<Digest, (Blob, PathBuf)>,
-    pub last: Option<Instant>,
+    pub blobs: BTreeMap<Digest, Gift>,
+    /// How many are on their way.
+    coming: usize,
+}
+
+/// A blob that was given.
+#[derive(Clone)]
+pub(crate) struct Gift {
+    pub blob: Blob,
+    pub from: PathBuf,
+    pub at: Instant,
+}
+
+/// One that is on its way, until it has arrived or this is dropped.
+pub(crate) struct Coming<'a>(&'a Care);
+
+impl Coming<'_> {
+    pub fn arrived(self, blob: &Blob, from: &Path) {
+        lock(&self.0.doubted).remove(&blob.digest);
+        let gift = Gift {
+            blob: blob.clone(),
+            from: from.to_path_buf(),
+            at: Instant::now(),
+        };
+        let mut given = lock(&self.0.given);
+        given.blobs.insert(blob.digest.clone(), gift);
+    }
+}
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.given).coming -= 1;
+    }
 }
 
 impl Care {
@@ -71,13 +102,22 @@ impl Care {
         given.room = given.room.take().or(room);
     }
 
-    /// A blob was written.
-    pub fn gave(&self, blob: &Blob, from: &Path) {
-        lock(&self.doubted).remove(&blob.digest);
+    /// Before a blob is written.
+    pub fn gives(&self) -> Coming<'_> {
+        lock(&self.given).coming += 1;
+        Coming(self)
+    }
+
+    /// These are there, and stay. `room`: what was seen at `gc/` before they were looked at. Later ones are compared with that where
+    /// nothing was given meanwhile: what was may have gone before it was seen.
+    pub fn are_there(&self, those: &BTreeMap<Digest, Gift>, room: BTreeSet<String>) {
         let mut given = lock(&self.given);
-        let what = (blob.clone(), from.to_path_buf());
-        given.blobs.insert(blob.digest.clone(), what);
-        given.last = Some(Instant::now());
+        let same =
+            |digest: &Digest, gift: &Gift| those.get(digest).is_some_and(|g| g.at == gift.at);
+        given.blobs.retain(|digest, gift| !same(digest, gift));
+        if given.blobs.is_empty() && given.coming == 0 {
+            given.room = Some(room);
+        }
     }
 }
 

@@ -78,15 +78,14 @@ impl Bucket {
     /// Gives back what somebody removed meanwhile who made room. Who waits for nothing else waits until he has ended, or is past what he
     /// saw before.
     pub(crate) fn put_back(&self) -> Result<()> {
-        let given = lock(&self.care.given).clone();
-        let blobs = given.blobs;
-        let Some(last) = given.last.filter(|_| !blobs.is_empty()) else {
+        let mut given = lock(&self.care.given).clone();
+        let Some(last) = given.blobs.values().map(|gift| gift.at).max() else {
             return Ok(());
         };
         let place = self.place()?;
         let mut now = place.block_on(room(place))?;
         if given.room.as_ref() == Some(&now) && !is_made(&now) {
-            lock(&self.care.given).blobs.clear();
+            self.care.are_there(&given.blobs, now);
             return Ok(());
         }
         while is_made(&now) && self.patience.is_endless() && last.elapsed() < PAUSE {
@@ -94,20 +93,23 @@ impl Bucket {
             now = place.block_on(room(place))?;
         }
         let still = is_made(&now) && last.elapsed() < PAUSE;
-        let all: Vec<&Blob> = blobs.values().map(|(blob, _)| blob).collect();
+        let all: Vec<&Blob> = given.blobs.values().map(|gift| &gift.blob).collect();
+        let mut failed = Ok(());
         for digest in self.lacking(&all)? {
-            let (blob, from) = &blobs[&digest];
-            place.block_on(self.put_blob(place, blob, from))?;
+            let gift = &given.blobs[&digest];
+            let put = place.block_on(self.put_blob(place, &gift.blob, &gift.from));
+            if put.is_err() {
+                given.blobs.remove(&digest);
+                failed = failed.and(put);
+            }
         }
-        let mut given = lock(&self.care.given);
         match still {
             true => self.say(
                 "somebody makes room there right now; `pipe push` puts back what went meanwhile",
             ),
-            false => given.blobs.retain(|digest, _| !blobs.contains_key(digest)),
+            false => self.care.are_there(&given.blobs, now),
         }
-        given.room = Some(now);
-        Ok(())
+        failed
     }
 
     async fn put_pack(&self, place: &Place, new: &mut BTreeMap<Key, Signed>) -> Result<usize> {

@@ -50,6 +50,8 @@ struct State {
     /// Method and path.
     asked: Vec<(String, String)>,
     heard: Vec<Heard>,
+    /// Method, part of the path, and what happens when such a request was carried out and nobody has heard of that yet; each once.
+    meanwhile: Vec<(&'static str, String, Box<dyn FnOnce() + Send>)>,
 }
 
 pub struct Server {
@@ -106,6 +108,12 @@ impl Server {
         state.faults.push((method, path.into(), fault, times));
     }
 
+    /// What happens between the next such request and its answer.
+    pub fn meanwhile(&self, method: &'static str, path: &str, act: impl FnOnce() + Send + 'static) {
+        let mut state = self.state.lock().unwrap();
+        state.meanwhile.push((method, path.into(), Box::new(act)));
+    }
+
     pub fn asked(&self) -> Vec<(String, String)> {
         std::mem::take(&mut self.state.lock().unwrap().asked)
     }
@@ -146,6 +154,13 @@ struct Request {
     query: BTreeMap<String, String>,
     headers: BTreeMap<String, String>,
     body: Vec<u8>,
+}
+
+impl Request {
+    /// Of what is listed.
+    fn prefix(&self) -> &str {
+        self.query.get("prefix").map_or("", |prefix| prefix)
+    }
 }
 
 fn read(from: &mut BufReader<TcpStream>) -> Option<Request> {
@@ -223,7 +238,14 @@ fn serve(stream: TcpStream, state: &Mutex<State>, latency: Duration) {
             Some(Fault::Absent) => (404, String::new(), b"<Error/>".to_vec()),
             _ => answer(&mut state, &request),
         };
+        let target = format!("{}?{}", request.path, request.prefix());
+        let due = |(method, path, _): &(&str, String, _)| {
+            *method == request.method && target.contains(path.as_str())
+        };
+        let due = state.meanwhile.iter().position(due);
+        let act = due.map(|at| state.meanwhile.remove(at).2);
         drop(state);
+        act.into_iter().for_each(|act| act());
         let length = body.len();
         match fault {
             Some(Fault::Silence) => std::thread::sleep(Duration::from_secs(60)),

@@ -6,6 +6,7 @@ mod clouds;
 mod evict;
 mod faults;
 mod gc;
+mod given;
 mod leases;
 mod pins;
 mod race;
