@@ -20,7 +20,9 @@ pub(super) struct Leasing {
     pub given: BTreeMap<NodeId, (Arc<dyn Claim>, Lease)>,
     /// Nodes that others make, since when that is known.
     pub theirs: BTreeMap<NodeId, Instant>,
-    /// Of these, those that were waited for long enough: they are made here as well.
+    /// Of these, those of whose lease nothing can be read, since when that is so.
+    pub unread: BTreeMap<NodeId, Instant>,
+    /// Those that were waited for long enough: they are made here as well.
     pub over: BTreeSet<NodeId>,
     /// Of nodes whose records are on their way to the remote.
     publishing: BTreeMap<NodeId, Lease>,
@@ -40,6 +42,8 @@ pub(super) struct Waiting {
 pub(super) enum Answer {
     Ours(Keeper),
     Theirs(Tenant),
+    /// Somebody's, and nobody can tell whose.
+    Unread,
     /// It was made meanwhile.
     Made(Box<RecordSummary>),
     /// Nobody knows: it is made without a lease.

@@ -90,32 +90,52 @@ impl Exec<'_> {
             }
             Answer::Theirs(tenant) => {
                 drop(lock);
-                return self.others_make(id, key, tenant);
+                return self.others_make(id, key, Some(tenant));
+            }
+            Answer::Unread => {
+                drop(lock);
+                return self.others_make(id, key, None);
             }
         };
         self.leasing.theirs.remove(&id);
+        self.leasing.unread.remove(&id);
         self.leasing.given.insert(id, (lock, lease));
         if let Err(error) = self.start(id, taken) {
             self.give_up(id, &error);
         }
     }
 
-    /// It waits, and is asked for again after a while.
-    pub(super) fn others_make(&mut self, id: NodeId, key: Key, tenant: Tenant) {
-        let since = *self.leasing.theirs.entry(id).or_insert_with(Instant::now);
-        if since.elapsed() > self.bearable(id) {
-            self.leasing.over.insert(id);
-            let text = "another run has its lease for too long: it is made here as well";
-            return self.log(id, text.into());
+    /// Why one waits no longer for whoever has its lease. Where nothing of that can be read he may be gone when it has lasted.
+    fn waited(&mut self, id: NodeId, is_read: bool, lasts: Duration) -> Option<&'static str> {
+        let now = Instant::now();
+        let since = *self.leasing.theirs.entry(id).or_insert(now);
+        if is_read {
+            self.leasing.unread.remove(&id);
+        } else if now - *self.leasing.unread.entry(id).or_insert(now) > lasts {
+            return Some(
+                "somebody has its lease, which cannot be read for longer than one lasts: it is made here as well",
+            );
         }
-        let longest = self.store.leases().map_or(SOON, |(_, t)| t.lasts / 3);
-        let pause = (since.elapsed() / PART).max(SOON).min(longest);
+        (now - since > self.bearable(id))
+            .then_some("another run has its lease for too long: it is made here as well")
+    }
+
+    /// It waits, and is asked for again after a while. `tenant`: who has its lease, as far as that can be read.
+    pub(super) fn others_make(&mut self, id: NodeId, key: Key, tenant: Option<Tenant>) {
+        let lasts = self.store.leases().map_or(SOON, |(_, terms)| terms.lasts);
+        if let Some(why) = self.waited(id, tenant.is_some(), lasts) {
+            self.leasing.over.insert(id);
+            return self.log(id, why.into());
+        }
+        let since = self.leasing.theirs[&id];
+        let pause = (since.elapsed() / PART).max(SOON).min(lasts / 3);
         self.later.insert(id, Instant::now() + pause);
         // Its inputs are brought when it is made here.
         self.errands.asked.remove(&id);
         let remote = self.store.remote().map(|remote| remote.name().to_string());
         // Of a text that says nothing nobody can tell whose it is.
-        let by = (!tenant.host.is_empty()).then(|| Holder {
+        let tenant = tenant.filter(|tenant| !tenant.host.is_empty());
+        let by = tenant.map(|tenant| Holder {
             run: tenant.run,
             node: tenant.node,
             attempt: String::new(),
@@ -208,6 +228,7 @@ pub(super) fn ask(store: &Store, key: &Key, run: &str, node: &str) -> Answer {
     let claim = match leases.ask(key, Whose { run, node }) {
         Ok(Asked::Ours(claim)) => claim,
         Ok(Asked::Theirs(tenant)) => return Answer::Theirs(tenant),
+        Ok(Asked::Unread) => return Answer::Unread,
         Err(_) => return Answer::Unknown,
     };
     // Whoever had it before may have made it.

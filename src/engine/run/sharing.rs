@@ -222,7 +222,7 @@ impl<'a> Exec<'a> {
         };
         if let Some(tenant) = fetched.theirs {
             let key = ready.key.clone();
-            return self.others_make(id, key, tenant);
+            return self.others_make(id, key, Some(tenant));
         }
         if let Some(brief) = fetched.found {
             self.ready.remove(id);

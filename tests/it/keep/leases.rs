@@ -318,6 +318,45 @@ fn a_renewal_whose_answer_is_lost_or_that_is_torn_loses_nothing() {
     }
 }
 
+/// That somebody has it is known, and nothing else of it.
+#[test]
+fn a_lease_that_cannot_be_read_is_still_somebody_s() {
+    // How many looks fail from the start on, and from then on that it is known whose it is.
+    for (first, later) in [(1, 0), (0, 2), (usize::MAX, 0)] {
+        let server = Server::start(Duration::ZERO);
+        let dir = tempfile::tempdir().unwrap();
+        let spec = [slow(dir.path(), 2)];
+        let key = key(&spec);
+        server.add(&name(&key), of_another(7, LASTS));
+        server.breaks("GET", "/leases/", Fault::Refused, first);
+        let (began, mut later) = (Instant::now(), Some(later));
+        let ran = run(
+            &at(&Space::new(), &server, terms(LASTS)),
+            &spec,
+            |event| match event {
+                Event::State {
+                    state: State::Held { .. },
+                    ..
+                } => {
+                    if let Some(times) = later.take() {
+                        server.breaks("GET", "/leases/", Fault::Refused, times);
+                    }
+                }
+                _ => {}
+            },
+        );
+        assert_eq!(ran.states(), ["done"]);
+        assert!(began.elapsed() > LASTS, "{:?}", began.elapsed());
+        let number = &lease(&server, &key)["number"];
+        let told = ran.said("slow", "somebody has its lease, which cannot be read");
+        match first {
+            // Nobody waits for ever for what is never read.
+            usize::MAX => assert_eq!((number, told), (&json!(7), true)),
+            _ => assert_eq!((number, told), (&json!(8), false), "it is taken over"),
+        }
+    }
+}
+
 /// What another machine made of it.
 fn elsewhere(spec: &[Toy]) -> (Space, Ran) {
     let space = Space::new();

@@ -66,6 +66,8 @@ pub struct Tenant {
 pub enum Asked {
     Ours(Arc<dyn Claim>),
     Theirs(Tenant),
+    /// Somebody has it, or had: what stands there cannot be read.
+    Unread,
 }
 
 /// What was seen of a lease.
@@ -102,7 +104,10 @@ impl Leases {
         let lasts = self.terms().unwrap_or_default().lasts;
         // What was looked at before is there: creating it would fail.
         let mut there = match self.seen().contains_key(key) {
-            true => self.remote.lease(key, Wait::Node).with_context(shown)?,
+            true => match self.remote.lease(key, Wait::Node) {
+                Ok(there) => there,
+                Err(_) => return Ok(Asked::Unread),
+            },
             false => None,
         };
         let mut torn = false;
@@ -139,7 +144,12 @@ impl Leases {
             };
             // The answer may have been lost, and not the lease.
             torn = failed.is_some();
-            there = self.remote.lease(key, Wait::Node).with_context(shown)?;
+            there = match self.remote.lease(key, Wait::Node) {
+                Ok(there) => there,
+                // That another one is there is known.
+                Err(_) if !torn => return Ok(Asked::Unread),
+                Err(error) => return Err(error).with_context(shown),
+            };
             match (&there, failed) {
                 (Some(there), _) if there.text == text => {
                     let version = there.version.clone();
@@ -210,7 +220,7 @@ impl Claims for Leases {
     fn take(&self, key: &Key, whose: Whose) -> Result<Option<Arc<dyn Claim>>> {
         Ok(match self.ask(key, whose)? {
             Asked::Ours(claim) => Some(claim),
-            Asked::Theirs(_) => None,
+            Asked::Theirs(_) | Asked::Unread => None,
         })
     }
 
