@@ -154,7 +154,7 @@ pub fn run(args: &Push) -> Outcome {
     }
     for line in &wrong {
         complain(&format!(
-            "warning: {line}; whoever made it puts it right by `pipe push`, and so does the next run\n"
+            "warning: {line}; whoever made it puts it right by `pipe push --verify`, and so does the next run\n"
         ));
     }
     for line in pushed.failed.iter().chain(&closed) {

@@ -12,11 +12,11 @@
 
 use crate::address::Address;
 use crate::care::Care;
-use crate::catalogue::{self, Catalogue};
+use crate::catalogue::Catalogue;
 use crate::leases::{self, Written};
 use crate::pack;
 use crate::patience::{Patience, Waiting, innermost};
-use crate::place::{Entry, Place, Put, TooLarge};
+use crate::place::{Entry, Place, TooLarge};
 use anyhow::{Context, Result, anyhow};
 use base::hash::{Digest, Key};
 use engine::store::remote::{Leased, Published, Reconciled, Remote, Signed, Terms, Version, Wait};
@@ -189,11 +189,8 @@ impl Bucket {
         }
         let settled = || -> Result<()> {
             let place = self.place()?;
-            let (name, bytes) = pack::pack(&records)?;
-            let path = format!("{}/{name}", catalogue::FOLDER);
             place.block_on(async {
-                self.given(place.put(&path, bytes, Put::Over).await)?
-                    .given()?;
+                self.put_packs(place, pack::packs(&records)?).await?;
                 if let Some(catalogue) = self.catalogue.get() {
                     // It is there, whatever becomes of the others.
                     let _ = self.gather(place, catalogue).await;
@@ -352,7 +349,11 @@ impl Remote for Bucket {
     fn settle(&self) -> Result<()> {
         let indexed = self.settle_index();
         let back = self.put_back();
-        indexed.and(back.with_context(|| format!("looking again at {}", self.address.text())))
+        let back = back.with_context(|| format!("looking again at {}", self.address.text()));
+        match (indexed, back) {
+            (Err(one), Err(other)) => Err(anyhow!("{one:#}; {other:#}")),
+            (indexed, back) => indexed.and(back),
+        }
     }
 
     fn terms(&self) -> Option<Terms> {

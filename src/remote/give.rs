@@ -6,7 +6,7 @@ use crate::catalogue::{self, Catalogue};
 use crate::pack;
 use crate::patience::{Answer, Waiting, of_the_disk};
 use crate::place::{Got, Place, Put, at_leisure};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use base::bounded;
 use base::hash::{Digest, Key};
 use engine::store::remote::{Published, Signature, Signed};
@@ -141,6 +141,10 @@ impl Bucket {
         record: &Signed,
         sound: &dyn Fn(&str) -> bool,
     ) -> Result<Published> {
+        ensure!(
+            record.text.len() as u64 <= MOST_RECORD,
+            "it is larger than what is read as a record"
+        );
         self.mark(place).await?;
         for signature in &record.signatures {
             // By its text: another record of the key, made by the same hand elsewhere, keeps its own.
@@ -196,19 +200,33 @@ impl Bucket {
         let Some((names, all)) = catalogue.crowded() else {
             return Ok(());
         };
-        let (name, bytes) = pack::pack(&all)?;
-        if bytes.len() as u64 > pack::MOST {
+        let packs = pack::packs(&all)?;
+        if 2 * packs.len() > names.len() {
             return Ok(());
         }
-        let path = format!("{}/{name}", catalogue::FOLDER);
-        self.given(place.put(&path, bytes, Put::Over).await)?
-            .given()?;
-        for old in names.iter().filter(|old| **old != name) {
+        let new = self.put_packs(place, packs).await?;
+        for old in names.iter().filter(|old| !new.contains(*old)) {
             place
                 .remove(&format!("{}/{old}", catalogue::FOLDER))
                 .await?;
         }
         Ok(())
+    }
+
+    /// Into the index. Returns their names.
+    pub(crate) async fn put_packs(
+        &self,
+        place: &Place,
+        packs: Vec<(String, Vec<u8>)>,
+    ) -> Result<BTreeSet<String>> {
+        let mut names = BTreeSet::new();
+        for (name, bytes) in packs {
+            let path = format!("{}/{name}", catalogue::FOLDER);
+            let answer = place.put(&path, bytes, Put::Over).await;
+            self.given(answer)?.given()?;
+            names.insert(name);
+        }
+        Ok(names)
     }
 
     /// Of those of these blobs that are there, asked for one by one.

@@ -31,13 +31,19 @@ pub struct Pack {
 
 /// Records as an object, and its name.
 pub fn pack(records: &BTreeMap<Key, Signed>) -> Result<(String, Vec<u8>)> {
+    packed(&records.iter().collect::<Vec<_>>())
+}
+
+/// By key.
+fn packed(records: &[(&Key, &Signed)]) -> Result<(String, Vec<u8>)> {
     let mut head = Packed(MAGIC.to_vec());
     head.u32(records.len());
     let mut entries = Packed::default();
     for (key, signed) in records {
         let at = entries.0.len();
-        entries.u32(signed.signatures.len());
-        for signature in &signed.signatures {
+        let signatures = &signed.signatures[..signed.signatures.len().min(SIGNERS)];
+        entries.u32(signatures.len());
+        for signature in signatures {
             entries.text(&signature.signer);
             entries.text(&signature.text);
         }
@@ -49,6 +55,33 @@ pub fn pack(records: &BTreeMap<Key, Signed>) -> Result<(String, Vec<u8>)> {
     }
     head.0.extend(entries.0);
     sealed(&head.0)
+}
+
+/// Records as objects that a reader takes: as few as may be. A record that is too large for any of them is left out.
+pub(crate) fn packs(records: &BTreeMap<Key, Signed>) -> Result<Vec<(String, Vec<u8>)>> {
+    split(&records.iter().collect::<Vec<_>>())
+}
+
+fn split(records: &[(&Key, &Signed)]) -> Result<Vec<(String, Vec<u8>)>> {
+    let long = |(_, signed): &(&Key, &Signed)| {
+        let signatures = signed.signatures.iter();
+        let signatures = signatures.map(|s| s.signer.len() + s.text.len() + 8);
+        ROW + 8 + signed.text.len() + signatures.sum::<usize>()
+    };
+    let all = MAGIC.len() + 4 + records.iter().map(long).sum::<usize>();
+    if all as u64 <= MOST_UNPACKED && !records.is_empty() {
+        let packed = packed(records)?;
+        if packed.1.len() as u64 <= MOST {
+            return Ok(vec![packed]);
+        }
+    }
+    if records.len() < 2 {
+        return Ok(vec![]);
+    }
+    let (before, after) = records.split_at(records.len() / 2);
+    let mut packs = split(before)?;
+    packs.extend(split(after)?);
+    Ok(packs)
 }
 
 /// An object with this in it, and its name.

@@ -4,9 +4,9 @@
 
 use crate::bucket::Bucket;
 use crate::care::{PAUSE, is_made, lock, room};
-use crate::catalogue::{self, Catalogue};
+use crate::catalogue::Catalogue;
 use crate::pack;
-use crate::place::{Place, Put, TooLarge, at_leisure};
+use crate::place::{Place, TooLarge, at_leisure};
 use anyhow::Result;
 use base::hash::Key;
 use engine::store::remote::{Reconciled, Remote, Signed};
@@ -116,10 +116,7 @@ impl Bucket {
         if new.is_empty() {
             return Ok(0);
         }
-        let (name, bytes) = pack::pack(new)?;
-        let path = format!("{}/{name}", catalogue::FOLDER);
-        let answer = place.put(&path, bytes, Put::Over).await;
-        self.given(answer)?.given()?;
+        self.put_packs(place, pack::packs(new)?).await?;
         Ok(std::mem::take(new).len())
     }
 }

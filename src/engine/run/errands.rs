@@ -62,7 +62,7 @@ pub(super) struct Errands {
     pub(super) before: BTreeSet<NodeId>,
     /// How often a node was asked for.
     pub(super) asked: BTreeMap<NodeId, usize>,
-    /// Published, and not in the index yet.
+    /// Given, and not looked at again since: some are in no index yet.
     pub(super) unsettled: usize,
     pub(super) arrived: usize,
     /// When was looked at what moves, and what had moved.

@@ -202,7 +202,7 @@ impl<'a> Exec<'a> {
             Back::Published(id, record, published) => self.published(id, &record, published),
             Back::Settled(settled) => {
                 if let Err(error) = settled {
-                    self.log_somewhere(format!("{error:#}; `pipe push` puts it into the index"));
+                    self.log_somewhere(format!("{error:#}; `pipe push` puts it right"));
                 }
             }
         }
@@ -273,6 +273,8 @@ impl<'a> Exec<'a> {
         self.leasing.published(id);
         match published {
             Ok(Some(Published::Other(there))) => {
+                // Its bytes may have been given, and gone while somebody made room.
+                self.errands.unsettled += 1;
                 if let Some(text) = differs(record, &there.text) {
                     self.log(id, text);
                 }

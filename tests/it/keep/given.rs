@@ -1,8 +1,11 @@
 //! What several give to a remote at once while somebody makes room there: what went comes back, whatever was looked at in between.
 
 use super::bucket::Server;
+use crate::engine::{Space, graph, run_store, write};
 use pipe::base::hash::Digest;
-use pipe::engine::store::remote::Remote;
+use pipe::engine::events::event::{Event, State};
+use pipe::engine::plan::Wanted;
+use pipe::engine::store::remote::{Anyone, Remote};
 use pipe::engine::system::files::Blob;
 use pipe::remote::{Address, Bucket};
 use std::fs;
@@ -117,4 +120,38 @@ fn what_cannot_be_given_back_is_in_no_other_s_way() {
     fs::rename(path.with_extension("away"), path).unwrap();
     lab.bucket.settle().unwrap();
     assert!(files.iter().all(|file| lab.has(file)));
+}
+
+/// The record of somebody else stands, and names the same bytes.
+#[test]
+fn what_a_run_gives_for_a_record_that_is_there_is_looked_at_again() {
+    let lab = Lab::new();
+    let at = |space: &Space| {
+        let address = Address::parse("s3://lab/one").unwrap();
+        let bucket = Bucket::new(address, lab.server.variables()).with_leases(None);
+        let store = space.store();
+        store.with_remote(Arc::new(bucket), Arc::new(Anyone))
+    };
+    let spec = [write("a", "red")];
+    let other = Space::new();
+    let made = other.run(&spec).record("a");
+    let blob = &made.outputs["out"].files[0];
+    let hear = |event: &Event| {
+        let state = match event {
+            Event::State { state, .. } => state,
+            _ => return,
+        };
+        if matches!(state, State::Running { .. }) {
+            at(&other).publish(&made, true, &|| false).unwrap();
+            let (server, going) = (lab.server.clone(), blob.clone());
+            let gone = move || sweep(&server, &going);
+            lab.server.meanwhile("PUT", blob.digest.as_str(), gone);
+        }
+    };
+    let store = at(&Space::new());
+    let ran = run_store(&store, &graph(&spec), &Wanted::default(), |_| {}, hear);
+    assert_eq!(ran.states(), ["done"]);
+    assert_eq!(lab.server.names("/gc/").len(), 1, "somebody made room");
+    assert_eq!(lab.server.names(blob.digest.as_str()).len(), 1);
+    assert_eq!(lab.server.names("/actions/").len(), 1);
 }

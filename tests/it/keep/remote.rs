@@ -865,3 +865,43 @@ fn a_strange_record_in_the_index_hides_no_good_one() {
     );
     assert_eq!(store.found(&key).unwrap().signer.as_deref(), Some("ada"));
 }
+
+/// What no reader takes is not written: neither a part of the index nor a record.
+#[test]
+fn an_index_of_large_records_has_parts_that_are_read() {
+    /// So much of a part is read.
+    const MOST: u64 = 64 << 20;
+    let space = Space::new();
+    let remote = Folder::new(&space);
+    let mut text = vec![0; 15 << 20];
+    let mut keys = vec![];
+    for n in 0..6_u8 {
+        // Of six bits a byte, which is all that packing finds.
+        let mut noise = blake3::Hasher::new().update(&[n]).finalize_xof();
+        noise.fill(&mut text);
+        text.iter_mut().for_each(|byte| *byte = b'0' + (*byte & 63));
+        let key = Key::from_bytes(&[n; 32]);
+        fs::create_dir_all(remote.record(&key).parent().unwrap()).unwrap();
+        fs::write(remote.record(&key), &text).unwrap();
+        keys.push(key);
+    }
+    let reconciled = remote.bucket().reconcile(false, &|_, _| Ok(())).unwrap();
+    assert_eq!(reconciled.indexed, 6);
+    let parts = fs::read_dir(remote.root.join("index")).unwrap();
+    let sizes: Vec<u64> = parts
+        .map(|p| p.unwrap().metadata().unwrap().len())
+        .collect();
+    assert!(sizes.iter().sum::<u64>() > MOST, "{sizes:?}");
+    assert!(sizes.iter().all(|size| *size <= MOST), "{sizes:?}");
+    let bucket = remote.bucket();
+    assert!(keys.iter().all(|key| bucket.known(key).len() == 1));
+
+    let key = Key::from_bytes(&[9; 32]);
+    let large = Signed {
+        text: "x".repeat((16 << 20) + 1),
+        signatures: vec![],
+    };
+    let error = bucket.publish(&key, &large, &|_| true).unwrap_err();
+    assert!(format!("{error:#}").contains("larger than"), "{error:#}");
+    assert!(!remote.record(&key).exists());
+}
