@@ -103,11 +103,14 @@ pub fn run(args: &Push) -> Outcome {
         true => store.reconcile(args.verify)?,
         false => Reconciled::default(),
     };
-    let lacking = lacking(&store, &records, args.verify)?;
+    let (lacking, mut unread) = lacking(&store, &records, args.verify)?;
+    let of_records = found.unread.iter();
+    unread.extend(of_records.map(|(key, why)| format!("record {}: {why}", key.short())));
     // What came from there is there, but for bytes that it lost.
     records.retain(|record| store.found(&record.key).is_none() || lacks(record, &lacking));
     let total = records.len();
-    let pushed = push(&store, records, &lacking);
+    let mut pushed = push(&store, records, &lacking);
+    pushed.failed.extend(unread);
     let remote = store.remote();
     let sent = remote.map_or(0, |remote| remote.moved());
     let settled = remote.map_or(Ok(()), |remote| remote.settle());
@@ -167,10 +170,11 @@ pub fn run(args: &Push) -> Outcome {
         true => Ok(()),
         false => {
             let left = total - pushed.new - pushed.there - pushed.differing.len();
-            let left = count(left as u64, "record is", "records are");
-            Err(Error::World(anyhow!(
-                "{left} not at the remote; the same command goes on"
-            )))
+            let told = match left {
+                0 => "not all that lies at the remote was looked at".into(),
+                n => count(n as u64, "record is", "records are") + " not at the remote",
+            };
+            Err(Error::World(anyhow!("{told}; the same command goes on")))
         }
     }
 }
@@ -212,23 +216,30 @@ fn wrong<'a>(
     wrong.filter(|(key, _)| !pushed.new_keys.contains(*key))
 }
 
-/// Blobs of theirs that are here, and that the remote does not have. `whole`: or whose bytes there are others, which is read.
-fn lacking(store: &Store, records: &[Record], whole: bool) -> Result<BTreeSet<Digest>, Error> {
+/// Blobs of theirs that are here, and that the remote does not have. `whole`: or whose bytes there are others, which is read; beside
+/// them, what is told of those that cannot be.
+fn lacking(
+    store: &Store,
+    records: &[Record],
+    whole: bool,
+) -> Result<(BTreeSet<Digest>, Vec<String>), Error> {
     let files = records.iter().flat_map(files);
     let mut blobs: Vec<&Blob> = files.filter(|blob| store.objects().has(blob)).collect();
     blobs.sort_by(|a, b| a.digest.cmp(&b.digest));
     blobs.dedup_by(|a, b| a.digest == b.digest);
     let Some(remote) = store.remote() else {
-        return Ok(BTreeSet::new());
+        return Ok((BTreeSet::new(), vec![]));
     };
     let mut lacking = remote.lacking(&blobs)?;
-    if whole {
-        blobs.retain(|blob| !lacking.contains(&blob.digest));
-        if store.doubt_remote(&blobs)? > 0 {
-            lacking.extend(remote.lacking(&blobs)?);
-        }
+    if !whole {
+        return Ok((lacking, vec![]));
     }
-    Ok(lacking)
+    blobs.retain(|blob| !lacking.contains(&blob.digest));
+    let doubted = store.doubt_remote(&blobs);
+    if doubted.blobs > 0 {
+        lacking.extend(remote.lacking(&blobs)?);
+    }
+    Ok((lacking, doubted.unread))
 }
 
 fn files(record: &Record) -> impl Iterator<Item = &Blob> {

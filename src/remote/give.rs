@@ -12,7 +12,7 @@ use base::hash::{Digest, Key};
 use engine::store::remote::{Published, Signature, Signed};
 use engine::system::files::Blob;
 use futures_util::{StreamExt, stream};
-use object_store::Error;
+use object_store::{Error, UpdateVersion};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
@@ -72,10 +72,11 @@ impl Bucket {
         Ok(())
     }
 
-    /// The text that the key has at the remote, and which version of it that is.
-    async fn look(&self, place: &Place, key: &Key) -> Result<Option<(String, Got)>> {
-        let got = place.get(&record_path(key), MOST_RECORD).await?;
-        Ok(got.map(|got| (String::from_utf8_lossy(&got.bytes).into_owned(), got)))
+    /// The text that the key has at the remote, and which version of it that is; none where that is too large for a record.
+    async fn look(&self, place: &Place, key: &Key) -> Result<Option<(String, UpdateVersion)>> {
+        let path = record_path(key);
+        let got = place.get_any(Waiting::Somebody, &path, MOST_RECORD).await?;
+        Ok(got.map(|got| (text(&got), got.version)))
     }
 
     /// Several at once, in their order.
@@ -90,9 +91,10 @@ impl Bucket {
 
     /// With who answers for it.
     pub(crate) async fn look_signed(&self, place: &Place, key: &Key) -> Result<Option<Signed>> {
-        let Some((text, _)) = self.look(place, key).await? else {
+        let Some(got) = place.get(&record_path(key), MOST_RECORD).await? else {
             return Ok(None);
         };
+        let text = text(&got);
         let signatures = self.signatures(place, key).await?;
         Ok(Some(Signed { text, signatures }))
     }
@@ -107,10 +109,9 @@ impl Bucket {
                 continue;
             };
             let signer = signer.split('.').next().unwrap_or_default();
-            let Some(got) = place
-                .get(&format!("{folder}/{name}"), MOST_SIGNATURE)
-                .await?
-            else {
+            let path = format!("{folder}/{name}");
+            let got = place.get_any(Waiting::Somebody, &path, MOST_SIGNATURE);
+            let Some(got) = got.await? else {
                 continue;
             };
             if let (Ok(text), true) = (String::from_utf8(got.bytes), is_signer(signer)) {
@@ -168,7 +169,7 @@ impl Bucket {
                     _ => return Err(error),
                 },
             };
-            let Some((there, got)) = self.look(place, key).await? else {
+            let Some((there, version)) = self.look(place, key).await? else {
                 how = Put::New;
                 continue;
             };
@@ -189,7 +190,7 @@ impl Bucket {
                     place.remove(&path).await?;
                     Put::New
                 }
-                _ => Put::Instead(got.version),
+                _ => Put::Instead(version),
             };
         }
         bail!("what was written under {path} is not what is read there")
@@ -269,6 +270,10 @@ impl Bucket {
         }
         Ok(sizes)
     }
+}
+
+fn text(got: &Got) -> String {
+    String::from_utf8_lossy(&got.bytes).into_owned()
 }
 
 fn record_path(key: &Key) -> String {

@@ -28,7 +28,7 @@ pub(crate) fn path(key: &Key) -> String {
 }
 
 pub(crate) async fn read(place: &Place, key: &Key, waiting: Waiting) -> Result<Option<Leased>> {
-    let got = place.get_in(waiting, &path(key), MOST).await?;
+    let got = place.get_any(waiting, &path(key), MOST).await?;
     Ok(got.map(|got| Leased {
         text: String::from_utf8_lossy(&got.bytes).into_owned(),
         version: Version {
@@ -90,7 +90,7 @@ pub(crate) async fn read_file(
             return Ok(None);
         };
         let at = format!("{}/{number}", path(key));
-        if let Some(got) = place.get_in(waiting, &at, MOST).await? {
+        if let Some(got) = place.get_any(waiting, &at, MOST).await? {
             return Ok(Some(Leased {
                 text: String::from_utf8_lossy(&got.bytes).into_owned(),
                 version: file_version(number),

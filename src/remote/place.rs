@@ -74,11 +74,14 @@ pub(crate) struct Got {
 
 /// What lies under a name has more bytes than whatever may lie there.
 #[derive(Debug)]
-pub(crate) struct TooLarge(String);
+pub(crate) struct TooLarge {
+    path: String,
+    version: UpdateVersion,
+}
 
 impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "`{}` is too large for what it is", self.0)
+        write!(f, "`{}` is too large for what it is", self.path)
     }
 }
 
@@ -177,16 +180,29 @@ impl Place {
         let Some((meta, bytes)) = answer.found()? else {
             return Ok(None);
         };
-        let bytes = bytes.ok_or_else(|| TooLarge(below.to_string()))?;
-        self.moved.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let version = UpdateVersion {
             e_tag: meta.e_tag,
             version: meta.version,
         };
+        let Some(bytes) = bytes else {
+            let path = below.to_string();
+            return Err(TooLarge { path, version }.into());
+        };
+        self.moved.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(Some(Got {
             bytes: bytes.into(),
             version,
         }))
+    }
+
+    /// As `get_in`. What is too large for what it is says nothing: as if it were empty.
+    pub async fn get_any(&self, waiting: Waiting, below: &str, most: u64) -> Result<Option<Got>> {
+        let got = self.get_in(waiting, below, most).await;
+        got.or_else(|error| {
+            let TooLarge { version, .. } = error.downcast()?;
+            let bytes = vec![];
+            Ok(Some(Got { bytes, version }))
+        })
     }
 
     /// What time it is there. A folder's file system is asked by a file that goes at once; one's own clock counts only where nobody

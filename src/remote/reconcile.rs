@@ -52,7 +52,12 @@ impl Bucket {
                     Ok(None) => continue,
                     Ok(Some(signed)) => sound(key, &signed.text).map(|()| signed),
                     Err(error) if error.is::<TooLarge>() => Err(error),
-                    Err(error) => return Err(error),
+                    Err(error) if !self.is_open() => return Err(error),
+                    Err(error) => {
+                        let told = format!("{error:#}");
+                        reconciled.unread.insert(key.clone(), told);
+                        continue;
+                    }
                 };
                 match signed {
                     Ok(signed) => {

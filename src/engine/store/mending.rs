@@ -22,30 +22,42 @@ impl Store {
     }
 
     /// Reads these blobs at the remote, without keeping them: those whose bytes are not those of their names are doubted, and written again
-    /// by the next push. All of them are there, in their size. How many are doubted.
-    pub fn doubt_remote(&self, blobs: &[&Blob]) -> Result<usize> {
+    /// by the next push. All of them are there, in their size.
+    pub fn doubt_remote(&self, blobs: &[&Blob]) -> Doubted {
         let Some(remote) = self.remote() else {
-            return Ok(0);
+            return Doubted::default();
         };
-        let (waiting, doubted) = (Mutex::new(blobs.iter()), Mutex::new(Ok(0)));
-        let next = || lock(&waiting).next();
+        let (waiting, doubted) = (Mutex::new(blobs.iter()), Mutex::new(Doubted::default()));
+        let next = || lock(&waiting).next().filter(|_| remote.is_open());
         let work = || {
             while let Some(blob) = next() {
                 let looked = has_bytes(remote, blob);
-                if matches!(looked, Ok(false)) {
-                    remote.doubt(&blob.digest);
-                }
                 let mut doubted = lock(&doubted);
                 match looked {
                     Ok(true) => {}
-                    Ok(false) => *doubted = std::mem::replace(&mut *doubted, Ok(0)).map(|n| n + 1),
-                    Err(error) => *doubted = Err(error),
+                    Ok(false) => {
+                        remote.doubt(&blob.digest);
+                        doubted.blobs += 1;
+                    }
+                    Err(error) => {
+                        let told = format!("reading blob {}: {error:#}", blob.digest.short());
+                        doubted.unread.push(told);
+                    }
                 }
             }
         };
         at_once(&work);
         doubted.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What came of reading blobs at a remote.
+#[derive(Default)]
+pub struct Doubted {
+    /// So many have other bytes.
+    pub blobs: usize,
+    /// Of each that could not be read, why.
+    pub unread: Vec<String>,
 }
 
 /// Whether the bytes of a blob at the remote are those of its name.

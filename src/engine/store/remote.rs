@@ -40,6 +40,8 @@ pub struct Reconciled {
     pub indexed: usize,
     /// By key: why what lies under its name is no record of it.
     pub wrong: BTreeMap<Key, String>,
+    /// By key: why what lies under its name could not be read.
+    pub unread: BTreeMap<Key, String>,
 }
 
 /// How keys are leased at a remote.

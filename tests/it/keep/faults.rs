@@ -6,8 +6,8 @@ use pipe::base::hash::Digest;
 use pipe::engine::plan::{self, Planned, Wanted};
 use pipe::engine::store::Store;
 use pipe::engine::store::record::Record;
-use pipe::engine::store::remote::{Anyone, Signed};
-use pipe::engine::system::files::tree_digest;
+use pipe::engine::store::remote::{Anyone, Published, Signed};
+use pipe::engine::system::files::{Blob, tree_digest};
 use pipe::remote::{Address, Bucket, pack};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -324,6 +324,67 @@ fn a_part_of_the_index_that_is_wrong_or_never_comes_takes_nothing_from_the_other
         // What came stays for the next time, which asks for the rest alone.
         assert!(there.remote().is_some(), "it is not left alone for it");
     }
+}
+
+/// What lies under its name in the bucket, at full length.
+fn name(server: &Server, part: &str) -> String {
+    let names = server.names(part);
+    assert_eq!(names.len(), 1, "{names:?}");
+    names[0].clone()
+}
+
+#[test]
+fn what_cannot_be_read_keeps_nothing_else_from_being_looked_at() {
+    let (one, server) = published();
+    let records = one.store().records().unwrap();
+    let first = records.iter().min_by_key(|record| record.key.clone());
+    let first = first.unwrap();
+    server.forget("/index/");
+    server.breaks("GET", first.key.as_str(), Fault::Refused, usize::MAX);
+    let there = store(&one, &server);
+    let found = there.reconcile(true).unwrap();
+    assert_eq!((found.indexed, found.wrong.len()), (2, 0));
+    assert_eq!(found.unread.keys().collect::<Vec<_>>(), [&first.key]);
+
+    let outputs = records.iter().flat_map(|record| record.outputs.values());
+    let blobs: Vec<&Blob> = outputs.flat_map(|artifact| &artifact.files).collect();
+    let [away, wrong, _] = blobs[..] else {
+        panic!("{blobs:?}");
+    };
+    server.breaks("GET", away.digest.as_str(), Fault::Refused, usize::MAX);
+    let size = usize::try_from(wrong.size).unwrap();
+    server.add(&name(&server, wrong.digest.as_str()), vec![b'?'; size]);
+    let doubted = there.doubt_remote(&blobs);
+    assert_eq!((doubted.blobs, doubted.unread.len()), (1, 1));
+    let told = &doubted.unread[0];
+    assert!(told.contains(away.digest.short()), "{told}");
+    let lacking = there.remote().unwrap().lacking(&blobs).unwrap();
+    assert_eq!(lacking, [wrong.digest.clone()].into());
+}
+
+/// It is there, and it is none.
+#[test]
+fn what_is_too_large_for_what_it_is_is_replaced() {
+    let (one, server) = published();
+    server.forget("/index/");
+    let record = &one.store().records().unwrap()[0];
+    let path = name(&server, &format!("{}.json", record.key));
+    let good = server.read(&path).unwrap();
+    server.add(&path, vec![b' '; (16 << 20) + 1]);
+    let there = store(&one, &server);
+    let found = there.reconcile(false).unwrap();
+    assert_eq!((found.indexed, found.unread.len()), (2, 0));
+    assert!(found.wrong[&record.key].contains("too large"), "{found:?}");
+    let published = there.publish(record, true, &|| false).unwrap();
+    assert_eq!(published, Some(Published::New));
+    assert_eq!(server.read(&path).unwrap(), good);
+    // Nobody's signature.
+    server.forget("/index/");
+    let (shard, key) = (record.key.shard(), &record.key);
+    let beside = format!("/lab/team/one/sigs/{shard}/{key}/eve.0.sig");
+    server.add(&beside, vec![b'x'; 5000]);
+    let ran = run(&Space::new(), &server, &spec());
+    assert_eq!(ran.states(), ["hit"; 3], "{:?}", ran.events);
 }
 
 /// Each answer comes, and late: what that costs in all has an end as well.

@@ -270,7 +270,8 @@ fn a_holder_of_this_machine_that_is_gone_is_waited_for_by_nobody() {
 fn a_torn_lease_is_one_that_nobody_renews_and_an_answer_that_is_lost_loses_none() {
     let dir = tempfile::tempdir().unwrap();
     let spec = [slow(dir.path(), 2)];
-    for text in ["", "\0\0\0", "{\"number\": 3}"] {
+    let large = "x".repeat(100_000);
+    for text in ["", "\0\0\0", "{\"number\": 3}", &large] {
         let server = Server::start(Duration::ZERO);
         server.add(&name(&key(&spec)), text.into());
         let began = Instant::now();
