@@ -19,7 +19,7 @@ use serde_json::json;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Print what a node of a run said and what its process wrote to stderr.
 ///
@@ -42,6 +42,8 @@ pub struct Logs {
 }
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Whether the engine of a run lives, where its journal does not tell: a file server may have to answer.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// A line of a node.
 struct Line {
@@ -186,6 +188,9 @@ struct Source<'a> {
     attempt: Option<Attempt>,
     key: Option<Key>,
     ended: bool,
+    /// Whether its engine is, and when that was asked.
+    gone: bool,
+    asked: Option<Instant>,
 }
 
 impl<'a> Source<'a> {
@@ -200,12 +205,19 @@ impl<'a> Source<'a> {
             attempt: None,
             key: None,
             ended: false,
+            gone: false,
+            asked: None,
         }
     }
 
     /// Nothing more will come than what is there already.
-    fn over(&self) -> bool {
-        self.ended || !life::alive(self.store, &self.run)
+    fn over(&mut self) -> bool {
+        let due = |asked: Instant| asked.elapsed() > ASK_EVERY;
+        if !self.ended && !self.gone && self.asked.is_none_or(due) {
+            self.asked = Some(Instant::now());
+            self.gone = !life::alive(self.store, &self.run);
+        }
+        self.ended || self.gone
     }
 
     /// What is new.

@@ -42,11 +42,13 @@ pub fn run(args: &Stop) -> Outcome {
         (None, None) => false,
     };
     let on = there.map_or(String::new(), |engine| format!(" on {}", engine.host));
+    // Its last sign of life may be a while ago.
+    let lives = there.map_or("", |_| ", if it still lives");
     if args.json {
         print_json(&json!({ "run": id, "was_running": alive, "asked": asked }));
     } else if asked {
         print_lines(&format!(
-            "asked run {id}{on} to stop; the nodes at work save their state; once more kills them\n"
+            "asked run {id}{on} to stop{lives}; the nodes at work save their state; once more kills them\n"
         ));
     } else {
         print_lines(&format!("run {id} does not run\n"));

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -212,7 +212,7 @@ impl Place {
             _ if self.clock.now_ms().is_some() => {}
             None => drop(self.head("format").await?),
             Some(folder) => {
-                let written = tokio::task::spawn_blocking(move || written_now(&folder));
+                let written = tokio::task::spawn_blocking(move || clock::there_ms(&folder));
                 let asked = async { Ok(written.await.ok().flatten()) };
                 let answer = self.patience.ask(in_background(0), asked).await?;
                 if let Some(there_ms) = answer.given()? {
@@ -434,16 +434,6 @@ impl Place {
         }
         Ok(bytes.into())
     }
-}
-
-/// When a file was written that is written now, in milliseconds; nothing where none may be.
-fn written_now(folder: &std::path::Path) -> Option<u64> {
-    let probe = folder.join(format!(".clock-{}", clock::unique()));
-    let file = std::fs::File::create_new(&probe).ok()?;
-    let written = file.metadata().and_then(|meta| meta.modified());
-    let _ = std::fs::remove_file(&probe); // What stays is empty, and nobody's name.
-    let since = written.ok()?.duration_since(UNIX_EPOCH).ok()?;
-    u64::try_from(since.as_millis()).ok()
 }
 
 /// Nobody waits for it: it may take as long as the slowest upload that is any use.

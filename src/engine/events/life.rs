@@ -2,14 +2,14 @@
 //! (`stop`). What a run did is the journal's.
 
 use crate::store::Store;
-use crate::system::Process;
+use crate::system::{Process, clock};
 use anyhow::{Context, Result, ensure};
 use base::bounded;
 use serde::Deserialize;
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 const ALIVE: &str = "alive";
 const STOP: &str = "stop";
@@ -66,7 +66,8 @@ pub fn alive(store: &Store, id: &str) -> bool {
     if !bounded::is_name(id) {
         return false;
     }
-    let Ok(file) = File::open(store.runs().join(id).join(ALIVE)) else {
+    let dir = store.runs().join(id);
+    let Ok(file) = File::open(dir.join(ALIVE)) else {
         return false;
     };
     if matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
@@ -75,16 +76,21 @@ pub fn alive(store: &Store, id: &str) -> bool {
     let Some(lasts) = store.claims().lasts() else {
         return false;
     };
-    // Whatever little its clock is ahead.
-    let age = |at: SystemTime| at.elapsed().unwrap_or_else(|ahead| ahead.duration());
     let beaten = file.metadata().and_then(|known| known.modified());
-    let elsewhere = || {
-        let text = bounded::read(&store.runs().join(id).join("run.json"), MOST).ok();
-        let begun = text.and_then(|text| serde_json::from_slice::<Begun>(&text).ok());
-        let engine = begun.and_then(|begun| begun.engine);
-        engine.is_some_and(|engine| !engine.is_of_here())
+    let beaten = beaten.ok().and_then(clock::since_1970_ms);
+    // One that has ended said so.
+    let Some(beaten) = beaten.filter(|at| *at > 0) else {
+        return false;
     };
-    beaten.is_ok_and(|at| age(at) < lasts) && elsewhere()
+    let text = bounded::read(&dir.join("run.json"), MOST).ok();
+    let begun = text.and_then(|text| serde_json::from_slice::<Begun>(&text).ok());
+    let engine = begun.and_then(|begun| begun.engine);
+    if engine.is_none_or(|engine| engine.is_of_here()) {
+        return false;
+    }
+    // Both by the clock of whoever keeps the folder; one's own counts where nothing may be written.
+    let now = clock::there_ms(&dir).unwrap_or_else(clock::now_ms);
+    Duration::from_millis(now.abs_diff(beaten)) < lasts
 }
 
 /// Asks the engine of a run to stop, wherever that is.

@@ -1,6 +1,8 @@
 //! The only place of the engine that asks for the time. Times go into events, records and folder names, never into data.
 
 use super::fault;
+use std::fs::{self, File};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,6 +18,22 @@ pub fn now_ns() -> i128 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_nanos() as i128)
         + fault::clock_shift()
+}
+
+/// What time it is by the clock of whoever keeps a folder, a file server for one: that of a file which is written now, in milliseconds
+/// since 1970; nothing where none may be.
+pub fn there_ms(folder: &Path) -> Option<u64> {
+    let probe = folder.join(format!(".clock-{}", unique()));
+    let file = File::create_new(&probe).ok()?;
+    let written = file.metadata().and_then(|meta| meta.modified());
+    let _ = fs::remove_file(&probe); // What stays is empty, and nobody's name.
+    since_1970_ms(written.ok()?)
+}
+
+/// Of a time that a file has.
+pub fn since_1970_ms(at: SystemTime) -> Option<u64> {
+    let since = at.duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
 }
 
 /// `20260131-235959` (UTC).

@@ -86,6 +86,30 @@ fn an_engine_elsewhere_lives_as_long_as_it_says_so() {
     }
 }
 
+/// That of this machine may be hours before it or behind.
+#[test]
+fn signs_of_life_are_read_by_the_clock_of_whoever_keeps_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path(), true);
+    for (id, engine, asked) in [
+        ("there", Some(another()), true),
+        // The lock has told.
+        ("here", Process::own(), false),
+    ] {
+        let _journal = begun(&store, id, engine);
+        unlocked(&store, id, now());
+        let run = store.runs().join(id);
+        let names = || fs::read_dir(&run).unwrap().count();
+        let before = names();
+        let folder = fs::File::open(&run).unwrap();
+        folder.set_modified(UNIX_EPOCH).unwrap();
+        assert_eq!(life::alive(&store, id), asked, "{id}");
+        let written = folder.metadata().unwrap().modified().unwrap();
+        assert_eq!(written > UNIX_EPOCH, asked, "{id}: a file was written");
+        assert_eq!(names(), before, "{id}: and is gone");
+    }
+}
+
 #[test]
 fn one_that_has_ended_does_not_live_any_more() {
     let dir = tempfile::tempdir().unwrap();
@@ -117,7 +141,10 @@ fn a_run_of_another_machine_is_stopped_by_a_file() {
     fs::write(run.join("run.json"), info.to_string()).unwrap();
     let said = lab.command(&["stop", "last"]).output().unwrap();
     let out = String::from_utf8(said.stdout).unwrap();
-    assert!(out.contains("on login2 to stop"), "{out}");
+    assert!(
+        out.contains("on login2 to stop, if it still lives; "),
+        "{out}"
+    );
     let over = going.end();
     assert_eq!(over.code, Some(130), "{}", over.err);
     let next = "pipe run r.toml --on lab";

@@ -41,6 +41,8 @@ pub enum Speaks {
 /// Method, path and headers.
 pub type Heard = (String, String, BTreeMap<String, String>);
 
+type Act = Box<dyn FnOnce() + Send>;
+
 #[derive(Default)]
 struct State {
     speaks: Speaks,
@@ -51,7 +53,7 @@ struct State {
     asked: Vec<(String, String)>,
     heard: Vec<Heard>,
     /// Method, part of the path, and what happens when such a request was carried out and nobody has heard of that yet; each once.
-    meanwhile: Vec<(&'static str, String, Box<dyn FnOnce() + Send>)>,
+    meanwhile: Vec<(&'static str, String, Act)>,
 }
 
 pub struct Server {

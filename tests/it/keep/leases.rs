@@ -331,21 +331,19 @@ fn a_lease_that_cannot_be_read_is_still_somebody_s() {
         server.add(&name(&key), of_another(7, LASTS));
         server.breaks("GET", "/leases/", Fault::Refused, first);
         let (began, mut later) = (Instant::now(), Some(later));
-        let ran = run(
-            &at(&Space::new(), &server, terms(LASTS)),
-            &spec,
-            |event| match event {
+        let hear = |event: &Event| {
+            let held = matches!(
+                event,
                 Event::State {
                     state: State::Held { .. },
                     ..
-                } => {
-                    if let Some(times) = later.take() {
-                        server.breaks("GET", "/leases/", Fault::Refused, times);
-                    }
                 }
-                _ => {}
-            },
-        );
+            );
+            if let Some(times) = later.take_if(|_| held) {
+                server.breaks("GET", "/leases/", Fault::Refused, times);
+            }
+        };
+        let ran = run(&at(&Space::new(), &server, terms(LASTS)), &spec, hear);
         assert_eq!(ran.states(), ["done"]);
         assert!(began.elapsed() > LASTS, "{:?}", began.elapsed());
         let number = &lease(&server, &key)["number"];
