@@ -344,6 +344,39 @@ fn folders_where_nothing_moves_are_looked_at_seldom() {
     );
 }
 
+/// For how long a sign of life has been the same, for one of so many that is looked at for a minute and a half.
+fn stood(all: usize, closely: Duration, over: bool) -> Duration {
+    let begun = Instant::now();
+    let (mut pace, mut stood) = (Pace::new(begun), Stood::default());
+    let mut longest = Duration::ZERO;
+    for tick in 0..900 {
+        let now = begun + Duration::from_millis(100 * tick);
+        if pace.is_due(now) {
+            longest = stood.see("1", now, pace.lapse(closely, over));
+            pace.looked(now, Seen::AtWork, all);
+        }
+    }
+    longest
+}
+
+#[test]
+fn a_claim_is_seen_to_stand_still_however_many_there_are() {
+    for all in [1, 1000, 6000] {
+        let seen = stood(all, Duration::from_secs(1), false);
+        assert!(seen > Duration::from_secs(55), "{all}: {seen:?}");
+    }
+    // A job that is over has nobody whose signs could have been kept back while nobody looked.
+    let begun = Instant::now();
+    let later = begun + Duration::from_secs(3600);
+    for over in [false, true] {
+        let (pace, mut stood) = (Pace::new(begun), Stood::default());
+        let lapse = pace.lapse(Duration::from_secs(1), over);
+        stood.see("1", begun, lapse);
+        let seen = stood.see("1", later, lapse);
+        assert_eq!(seen > Duration::ZERO, over, "{seen:?}");
+    }
+}
+
 #[test]
 fn a_claim_stands_still_only_for_who_looks_all_the_while() {
     let begun = Instant::now();

@@ -142,7 +142,8 @@ fn life(store: &Store, job: &Posting, watched: &mut Watched) -> Life {
         },
     };
     let sign = sign.unwrap_or_default();
-    let lapse = pace::lapse(pace::closely(claims.lasts()));
+    let closely = pace::closely(claims.lasts());
+    let lapse = watched.pace.lapse(closely, job.over.is_some());
     let stood = watched.stood.see(&sign, Instant::now(), lapse);
     match (sign.is_empty(), claims.lasts()) {
         (true, _) => Life::Gone(stood),

@@ -33,6 +33,8 @@ pub enum Seen {
 pub struct Pace {
     due: Instant,
     pause: Duration,
+    /// What many others leave between two looks.
+    share: Duration,
 }
 
 impl Pace {
@@ -40,6 +42,7 @@ impl Pace {
         Pace {
             due: now,
             pause: SOON,
+            share: Duration::ZERO,
         }
     }
 
@@ -54,8 +57,8 @@ impl Pace {
 
     /// `all`: how many are looked at besides.
     pub fn looked(&mut self, now: Instant, seen: Seen, all: usize) {
-        let share = Duration::from_secs(1) * all as u32 / LOOKS;
-        let least = SOON.max(share);
+        self.share = Duration::from_secs(1) * all as u32 / LOOKS;
+        let least = SOON.max(self.share);
         let most = match seen {
             Seen::Moving => least,
             Seen::AtWork => AT_WORK,
@@ -65,17 +68,21 @@ impl Pace {
         self.pause = (2 * self.pause).min(most).max(least);
         self.due = now + self.pause;
     }
+
+    /// Who looks so seldom does not know what happened in between: signs of life may have been kept from all. `closely`: how often one
+    /// means to look. Nobody is left to give signs where the job is over, however seldom one looks.
+    pub fn lapse(&self, closely: Duration, over: bool) -> Duration {
+        match over {
+            true => Duration::MAX,
+            false => 3 * closely + 2 * AT_WORK.max(self.share),
+        }
+    }
 }
 
 /// `lasts`: how long a claim counts without a sign of life.
-pub(super) fn closely(lasts: Option<Duration>) -> Duration {
+pub fn closely(lasts: Option<Duration>) -> Duration {
     let [least, most] = CLOSELY;
     lasts.map_or(most, |lasts| (lasts / 6).clamp(least, most))
-}
-
-/// Who looks so seldom does not know what happened in between. `closely`: how often one means to look.
-pub(super) fn lapse(closely: Duration) -> Duration {
-    3 * closely + 2 * AT_WORK
 }
 
 /// For how long a sign of life has been the same for one who looked all the while. Whoever did not look has seen nothing: the folder
