@@ -42,9 +42,9 @@ def free_ports(n):
 
 
 class Server:
-    """A server of S3's protocol with one bucket."""
+    """A server of S3's protocol with one bucket. `atomic`: of two conditional writes that meet one is refused."""
 
-    network = True
+    network, atomic = True, True
 
     def __init__(self, folder):
         self.folder = folder
@@ -107,7 +107,7 @@ class Server:
 class Folder:
     """A folder that machines share; what lies there can be made old."""
 
-    name, network = "folder", False
+    name, network, atomic = "folder", False, True
 
     def __init__(self, folder):
         self.folder, self.port = folder, 0
@@ -163,7 +163,9 @@ class Seaweed(Server):
 
 
 class Moto(Server):
-    name = "moto"
+    """Looks whether a conditional write may be, and writes afterwards: of two that meet both may hear that they did."""
+
+    name, atomic = "moto", False
 
     def command(self):
         (self.port,) = free_ports(1)
