@@ -20,7 +20,7 @@ pub(crate) const FOLDER: &str = "index";
 const FORMAT: u32 = 1;
 
 /// Packs that come at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 
 /// From so many on, packs are made one.
 const MANY: usize = 64;

@@ -50,6 +50,8 @@ pub struct Planner<'a> {
     lost: RefCell<BTreeSet<NodeId>>,
     /// What went wrong with the remote when a node was decided, until somebody takes it.
     remarks: RefCell<BTreeMap<NodeId, String>>,
+    /// How keys begin that have attempts, while all nodes are decided.
+    tried: RefCell<Option<BTreeSet<String>>>,
     index: RefCell<Index<'a>>,
     history: OnceCell<History<'a>>,
 }
@@ -78,6 +80,7 @@ impl<'a> Planner<'a> {
             needed: RefCell::new(wanted.only.iter().copied().collect()),
             lost: RefCell::default(),
             remarks: RefCell::default(),
+            tried: RefCell::default(),
             index: RefCell::new(Index::open(store)),
             history: OnceCell::new(),
         };
@@ -168,13 +171,22 @@ impl<'a> Planner<'a> {
     /// Of all nodes that are selected, in graph order.
     pub(crate) fn decide_all(&self) -> Result<Vec<Decision>> {
         let needed = self.needed.borrow().clone();
+        *self.tried.borrow_mut() = Attempt::shorts(self.store).ok();
         let decided = self.store.ahead(|| self.decide_each());
         let decided = decided.unwrap_or_else(|| {
             *self.needed.borrow_mut() = needed;
             self.decide_each()
         });
+        *self.tried.borrow_mut() = None;
         self.index().save();
         decided
+    }
+
+    /// Where all nodes are decided at once, the folder of attempts is read once.
+    fn never_tried(&self, key: &Key) -> bool {
+        let tried = self.tried.borrow();
+        let tried = tried.as_ref();
+        tried.is_some_and(|tried| !tried.contains(key.short()))
     }
 
     fn decide_each(&self) -> Result<Vec<Decision>> {
@@ -282,15 +294,11 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Here, or else at the remote.
-    fn look(&self, id: NodeId, key: &Key) -> Lookup {
-        let here = self.store.lookup(key);
-        if !matches!(here, Lookup::Absent) {
-            return here;
-        }
+    /// What the remote has of a key that has no record here.
+    fn find_remote(&self, id: NodeId, key: &Key) -> Option<RecordSummary> {
         let found = self.store.find_remote(key).unwrap_or_else(|error| {
             self.remark(id, format!("{error:#}"));
-            Lookup::Absent
+            None
         });
         if let Some(text) = self.store.remote_remark() {
             self.remark(id, text);
@@ -322,8 +330,10 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-        match self.look(id, key) {
-            Lookup::Absent => Found::Absent,
+        match self.store.lookup(key) {
+            Lookup::Absent => self
+                .find_remote(id, key)
+                .map_or(Found::Absent, Found::Evicted),
             Lookup::Whole(record) => Found::Whole(RecordSummary::of(&record, false)),
             Lookup::Evicted(record) => Found::Evicted(RecordSummary::of(&record, true)),
             Lookup::Damaged(what) => Found::Damaged(what),
@@ -369,10 +379,9 @@ impl<'a> Planner<'a> {
                 against(own.as_deref(), text)
             }
         };
-        let attempts = if self.forced(id) {
-            vec![]
-        } else {
-            Attempt::of(self.store, &key)?
+        let attempts = match self.forced(id) || self.never_tried(&key) {
+            true => vec![],
+            false => Attempt::of(self.store, &key)?,
         };
         let resumable: Vec<&Attempt> = attempts.iter().filter(|a| a.resumable()).collect();
         decision.verdict = if resumable.is_empty() {

@@ -2,11 +2,12 @@
 //! done with a record. Nothing that was made of them is told, kept or used before all of them are believed; where one is not, it is as if
 //! none had been taken, and each is judged where it is met.
 
-use super::remote::{Signed, Trust};
+use super::found::Elsewhere;
+use super::remote::Trust;
 use base::hash::Key;
 use base::threads;
 use std::num::NonZeroUsize;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// Threads at most.
@@ -20,7 +21,7 @@ pub(super) struct Ahead {
 
 #[derive(Default)]
 struct State {
-    waiting: Vec<(Key, Signed)>,
+    waiting: Vec<Arc<Elsewhere>>,
     /// Nothing more comes.
     over: bool,
     /// Whoever is not believed is asked for anew, and told then.
@@ -58,26 +59,26 @@ impl Ahead {
         (done, Judged { taken, signers })
     }
 
-    pub fn give(&self, key: &Key, signed: Signed) {
+    pub fn give(&self, one: Arc<Elsewhere>) {
         let mut state = self.state();
-        state.taken.push(key.clone());
-        state.waiting.push((key.clone(), signed));
+        state.taken.push(one.record.key.clone());
+        state.waiting.push(one);
         self.more.notify_one();
     }
 
     fn look(&self, trust: &dyn Trust) {
-        while let Some((key, signed)) = self.next() {
-            let judged = trust.signer(&signed);
+        while let Some(one) = self.next() {
+            let judged = trust.signer(&one.signed);
             let mut state = self.state();
             match judged {
-                Ok(signer) => state.signers.push((key, signer)),
+                Ok(signer) => state.signers.push((one.record.key.clone(), signer)),
                 Err(_) => state.wrong = true,
             }
         }
     }
 
     /// Nothing at the end, or where it is known what comes of it.
-    fn next(&self) -> Option<(Key, Signed)> {
+    fn next(&self) -> Option<Arc<Elsewhere>> {
         let mut state = self.state();
         loop {
             match state.waiting.pop() {

@@ -10,6 +10,7 @@ use crate::system::files::{self, names};
 use anyhow::{Context, Result};
 use base::bounded;
 use base::hash::{Digest, Key};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -92,6 +93,13 @@ impl Attempt {
             .collect();
         found.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
         Ok(found.into_iter().map(|(_, attempt)| attempt).collect())
+    }
+
+    /// How the keys begin that have attempts.
+    pub(crate) fn shorts(store: &Store) -> Result<BTreeSet<String>> {
+        let all = names(&store.attempts())?.into_iter();
+        let short = |name: String| Some(name.split_once('-')?.0.to_string());
+        Ok(all.filter_map(short).collect())
     }
 
     /// Attempts of a committed key have served. Under its claim, so none of them is alive; what cannot be removed is litter. Whoever has

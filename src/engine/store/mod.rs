@@ -26,6 +26,7 @@ pub mod claims;
 pub mod commit;
 pub mod evicted;
 mod folder;
+mod found;
 pub mod hub;
 pub mod index;
 mod mending;
@@ -41,7 +42,7 @@ pub mod sources;
 mod transfer;
 pub mod workspaces;
 
-pub use second::Found;
+pub use found::Found;
 
 use crate::kind::failure::Failure;
 use crate::store::claims::{Claim, Claims, Whose};

@@ -69,23 +69,30 @@ impl Record {
 
     /// Refuses what is not a record, and one that is not as it was written.
     pub fn from_text(text: &str) -> Result<Record> {
-        if let Some((open, rest)) = text.rsplit_once(SEAL) {
-            let seal = rest.strip_suffix(END).and_then(|s| s.strip_suffix('"'));
-            let written = blake3::hash(format!("{open}{END}").as_bytes());
-            ensure!(
-                seal == Some(written.to_hex().as_str()),
-                "it is not as it was written: its seal does not fit"
-            );
+        if let Some(parts) = text.rsplit_once(SEAL) {
+            fits(parts)?;
         }
         Ok(serde_json::from_str(text)?)
     }
 }
 
+/// Whether the seal is that of what stands before it.
+fn fits((open, rest): (&str, &str)) -> Result<()> {
+    let seal = rest.strip_suffix(END).and_then(|s| s.strip_suffix('"'));
+    let mut written = blake3::Hasher::new();
+    written.update(open.as_bytes()).update(END.as_bytes());
+    ensure!(
+        seal == Some(written.finalize().to_hex().as_str()),
+        "it is not as it was written: its seal does not fit"
+    );
+    Ok(())
+}
+
 impl Record {
     /// Refuses one without a seal as well: it comes from outside.
     pub(crate) fn from_sealed(text: &str) -> Result<Record> {
-        ensure!(text.contains(SEAL), "it has no seal");
-        Record::from_text(text)
+        fits(text.rsplit_once(SEAL).context("it has no seal")?)?;
+        Ok(serde_json::from_str(text)?)
     }
 
     /// What is wrong with it by itself, whatever its blobs are.

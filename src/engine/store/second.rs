@@ -3,12 +3,12 @@
 
 use super::ahead::Ahead;
 use super::claims::lease::Leases;
+use super::found::{Elsewhere, Found};
 use super::record::Record;
 use super::remote::{Remote, Signed, Trust};
 use crate::system::clock;
 use anyhow::{Context, Result, bail, ensure};
 use base::hash::Key;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,23 +36,6 @@ struct Remarks {
 
 /// So many of those are named: who trusts nobody yet meets a whole remote of them.
 const NAMED: usize = 3;
-
-#[derive(Clone)]
-pub(super) struct Elsewhere {
-    pub record: Record,
-    pub text: String,
-    pub found: Found,
-}
-
-/// Where a record was found: `actions/ab/KEY.found`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Found {
-    pub remote: String,
-    /// Who of those that were trusted signed it; nobody where that was not asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signer: Option<String>,
-    pub at_ms: u64,
-}
 
 impl Second {
     pub fn new(remote: Arc<dyn Remote>, trust: Arc<dyn Trust>) -> Second {
@@ -133,7 +116,7 @@ impl Second {
     }
 
     /// As `take`; inside of `ahead` who signed it is looked at beside.
-    pub fn take_ahead(&self, key: &Key, mut signed: Vec<Signed>) -> Result<Option<Record>> {
+    pub fn take_ahead(&self, key: &Key, mut signed: Vec<Signed>) -> Result<Option<Arc<Elsewhere>>> {
         let ahead = self.lock_ahead().clone();
         let Some(ahead) = ahead.filter(|_| signed.len() == 1) else {
             return self.take(key, signed);
@@ -142,32 +125,38 @@ impl Second {
         let Ok(record) = checked(&signed[0].text, key) else {
             return self.take(key, signed);
         };
-        let one = signed.remove(0);
-        self.insert(key, record.clone(), one.text.clone(), None);
-        ahead.give(key, one);
-        Ok(Some(record))
+        let one = self.insert(key, record, signed.remove(0), None);
+        ahead.give(one.clone());
+        Ok(Some(one))
     }
 
     fn lock_ahead(&self) -> MutexGuard<'_, Option<Arc<Ahead>>> {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn insert(&self, key: &Key, record: Record, text: String, signer: Option<String>) {
+    fn insert(
+        &self,
+        key: &Key,
+        record: Record,
+        signed: Signed,
+        signer: Option<String>,
+    ) -> Arc<Elsewhere> {
         let found = Found {
             remote: self.remote.name().to_string(),
             signer,
             at_ms: clock::now_ms(),
         };
-        let one = Elsewhere {
+        let one = Arc::new(Elsewhere {
             record,
-            text,
+            signed,
             found,
-        };
-        self.found().insert(key.clone(), Some(Arc::new(one)));
+        });
+        self.found().insert(key.clone(), Some(one.clone()));
+        one
     }
 
     /// Looks at what was found, and believes the first that can be.
-    pub fn take(&self, key: &Key, signed: Vec<Signed>) -> Result<Option<Record>> {
+    pub fn take(&self, key: &Key, signed: Vec<Signed>) -> Result<Option<Arc<Elsewhere>>> {
         let (mut believed, mut of) = (Ok(None), None);
         for one in signed {
             let first = of.is_none();
@@ -195,8 +184,7 @@ impl Second {
                 return Err(error);
             }
         };
-        self.insert(key, record.clone(), signed.text, signer);
-        Ok(Some(record))
+        Ok(Some(self.insert(key, record, signed, signer)))
     }
 
     /// Whole, about this key, and signed by somebody who is trusted. Nothing for one that is not, when enough of them were named.

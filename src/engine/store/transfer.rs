@@ -7,8 +7,10 @@
 //! somebody reads them.
 
 use super::claims::lease::Leases;
+use super::found::{Elsewhere, Found};
+use super::index::RecordSummary;
 use super::remote::{Published, Remote, Signed, Terms, Trust};
-use super::second::{Found, Second, checked};
+use super::second::{Second, checked};
 use crate::store::record::{Artifact, Record};
 use crate::store::{Lookup, Store};
 use crate::system::fault;
@@ -107,14 +109,15 @@ impl Store {
         }
     }
 
-    /// The record of a key that has none here, by the remote's index; nothing where that has none, or there is no remote. A record
+    /// Of the record of a key that has none here, by the remote's index; nothing where that has none, or there is no remote. A record
     /// that is not what it should be is an error.
-    pub fn find_remote(&self, key: &Key) -> Result<Lookup> {
+    pub fn find_remote(&self, key: &Key) -> Result<Option<RecordSummary>> {
         match self.second.as_ref().filter(|s| s.remote.is_open()) {
             Some(second) if !second.refused(key) => {
-                Ok(looked_up(second.take_ahead(key, second.remote.known(key))?))
+                let found = second.take_ahead(key, second.remote.known(key))?;
+                Ok(found.map(|one| RecordSummary::of(&one.record, true)))
             }
-            _ => Ok(Lookup::Absent),
+            _ => Ok(None),
         }
     }
 
@@ -204,7 +207,7 @@ impl Store {
             files::sync_all_of(self.root()).with_context(shown)?;
         }
         for one in &new {
-            let (key, text) = (&one.record.key, one.text.as_bytes());
+            let (key, text) = (&one.record.key, one.signed.text.as_bytes());
             let added = match many {
                 true => files::add_new(&self.tmp(), &self.record_path(key), text),
                 false => files::write_new(&self.tmp(), &self.record_path(key), text),
@@ -354,8 +357,9 @@ impl Store {
     }
 }
 
-fn looked_up(found: Option<Record>) -> Lookup {
-    found.map_or(Lookup::Absent, |record| Lookup::Evicted(Box::new(record)))
+fn looked_up(found: Option<Arc<Elsewhere>>) -> Lookup {
+    let evicted = |one: Arc<Elsewhere>| Lookup::Evicted(Box::new(one.record.clone()));
+    found.map_or(Lookup::Absent, evicted)
 }
 
 pub(super) fn lock<T>(one: &Mutex<T>) -> MutexGuard<'_, T> {
