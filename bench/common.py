@@ -62,7 +62,27 @@ def arguments(doc, rounds):
     parser = argparse.ArgumentParser(description=doc.splitlines()[0], epilog="See bench/README.md.")
     parser.add_argument("--rounds", type=int, default=rounds, help="turns of every side (default %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="threads of every side (default %(default)s)")
+    parser.add_argument("--side", type=program, metavar="PATH", help="our side, which is there already: nothing is built")
     return parser
+
+
+def before(parser):
+    """For those whose units are timed: also two builds of ours against each other."""
+    parser.add_argument(
+        "--before",
+        type=program,
+        metavar="PATH",
+        help="another build of our side, which takes the libraries' turns: none of them is installed or run",
+    )
+    return parser
+
+
+def program(path):
+    """Whole, as the sides have another working directory."""
+    path = Path(path).resolve()
+    if not os.access(path, os.X_OK) or path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is no program")
+    return path
 
 
 def say(text):
@@ -96,6 +116,13 @@ def enter_venv():
     set_up_python()
     sys.stdout.flush()
     os.execve(PYTHON, [str(PYTHON), *sys.argv], environment(os.cpu_count()))
+
+
+def set_up(options):
+    """Our side's path, and what it is compared with is there."""
+    if options.before is None:
+        set_up_python()
+    return options.side or set_up_rust()
 
 
 def set_up_rust():
@@ -180,6 +207,28 @@ def ours(side, what, work, threads):
 
 def theirs(what, work, threads, *options):
     return Side(f"peer {what}", [PYTHON, ROOT / "bench" / "peer.py", what, json.dumps(work), *options], threads)
+
+
+def with_before(works, side, options):
+    """Two builds of our side in turns, for every work; the keys for the last line."""
+    keys = {}
+    for name, (what, work) in works.items():
+        us = ours(side, what, work, options.threads)
+        older = Side(f"before {what}", [options.before, what, json.dumps(work)], options.threads)
+        assert us.about["parameters"] == older.about["parameters"], "both builds have the same model"
+        turns = Turns()
+        turns.add("pipe", us)
+        turns.add("before", older)
+        replies = turns.take(options.rounds)
+        us.end()
+        older.end()
+        ratio = pairs(replies["before"], replies["pipe"])
+        figures = [Figure(label, [1e3 * s for s in numbers(list_)], "ms") for label, list_ in replies.items()]
+        figures.append(Figure("pipe against before", ratio, "times"))
+        others = f"others had {turns.neighbours:.0%} of the machine"
+        table(f"{name}: {us.about['parameters'] / 1e6:.2f} M parameters; {others}", figures)
+        keys[f"{name}_vs_before"] = median(ratio)
+    return keys
 
 
 class Turns:
