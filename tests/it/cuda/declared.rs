@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::buffer::{Arg, Kind};
-use super::shim::folder;
+use super::compiled::folder;
 
 #[derive(Clone, Debug)]
 pub struct Signature {

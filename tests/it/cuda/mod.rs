@@ -9,6 +9,7 @@ mod attention;
 mod barriers;
 mod buffer;
 mod cases;
+mod compiled;
 mod declared;
 mod decode;
 mod heads;

@@ -30,7 +30,7 @@ fn the_ptx_that_was_recorded_is_of_this_text() {
 /// The binary has every file of the folder, in their order.
 #[test]
 fn no_file_of_the_kernels_is_left_out() {
-    let mut files: Vec<(String, String)> = std::fs::read_dir(super::shim::folder())
+    let mut files: Vec<(String, String)> = std::fs::read_dir(super::compiled::folder())
         .unwrap()
         .map(|entry| {
             let path = entry.unwrap().path();

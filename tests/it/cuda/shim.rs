@@ -1,18 +1,17 @@
-//! The kernels' text compiled by the C compiler of this machine, and their launches: `shim.h` plays CUDA.
+//! Launches of the kernels' text as `compiled` has it: `shim.h` plays CUDA.
 //!
 //! Every launch runs under three orders of its threads and has to give the same bytes under each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulonglong, c_void};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
 use super::buffer::{Arg, Buffer, Kind};
 use super::cases;
+use super::compiled::{compiled, compiler};
 use super::declared::{Signature, signatures};
-use crate::skipped::skip;
 use pipe::learn::device::kernels;
 
 /// As which the text is compiled.
@@ -58,15 +57,14 @@ pub struct Shim {
     pub barriers: usize,
     /// Barriers without which a launch gave other bytes, where that is asked.
     proven: Option<Mutex<BTreeSet<usize>>>,
+    /// Held by who launches: a library has one set of fibers.
+    busy: Mutex<()>,
 }
 
-// SAFETY: the pointers are of a library that is never unloaded; who launches holds `BUSY`.
+// SAFETY: the pointers are of a library that is never unloaded; who launches holds `busy`.
 unsafe impl Send for Shim {}
 // SAFETY: as above.
 unsafe impl Sync for Shim {}
-
-/// A library has one set of fibers.
-static BUSY: Mutex<()> = Mutex::new(());
 
 /// How the threads of a block follow each other: the next, the one before, 37 on.
 const STRIDES: [usize; 3] = [1, usize::MAX, 37];
@@ -74,20 +72,26 @@ const STRIDES: [usize; 3] = [1, usize::MAX, 37];
 impl Shim {
     /// None where there is no C compiler, which is told.
     pub fn get(act: Kind, head: usize) -> Option<&'static Shim> {
-        static LOADED: Mutex<BTreeMap<Variant, &'static Shim>> = Mutex::new(BTreeMap::new());
+        static LOADED: Mutex<BTreeMap<Variant, &OnceLock<Shim>>> = Mutex::new(BTreeMap::new());
         let variant = Variant { act, head };
         let mut loaded = LOADED.lock().unwrap_or_else(|p| p.into_inner());
-        if let Some(shim) = loaded.get(&variant) {
-            return Some(shim);
-        }
-        let shim: &Shim = Box::leak(Box::new(Shim::load(variant)?));
-        loaded.insert(variant, shim);
-        Some(shim)
+        let own: &OnceLock<_> = loaded
+            .entry(variant)
+            .or_insert_with(|| Box::leak(Box::default()));
+        // Who wants another variant does not wait for the compiler.
+        drop(loaded);
+        let compiler = compiler()?;
+        Some(own.get_or_init(|| Shim::load(variant, &compiled(compiler, variant))))
     }
 
     /// One of its own, whose launches find out which of the barriers that they meet are needed.
     pub fn proving(act: Kind, head: usize) -> Option<Shim> {
-        let mut shim = Shim::load(Variant { act, head })?;
+        let library = compiled(compiler()?, Variant { act, head });
+        // Loaded from the same file it would be the one that others launch with.
+        let dir = tempfile::tempdir().unwrap();
+        let own = dir.path().join("own.so");
+        std::fs::copy(library, &own).unwrap();
+        let mut shim = Shim::load(Variant { act, head }, &own);
         shim.proven = Some(Mutex::default());
         Some(shim)
     }
@@ -97,22 +101,10 @@ impl Shim {
         proven.lock().unwrap().clone()
     }
 
-    fn load(variant: Variant) -> Option<Shim> {
-        let compiler = compiler()?;
+    fn load(variant: Variant, library: &Path) -> Shim {
         let kernels = signatures(variant.act);
-        let dir = tempfile::tempdir().unwrap();
-        let (source, library) = (dir.path().join("all.c"), dir.path().join("all.so"));
-        std::fs::write(&source, program(&kernels)).unwrap();
-        let mut command = Command::new(compiler);
-        command.args(["-std=gnu11", "-O2", "-w", "-fPIC", "-shared"]);
-        command.arg("-ffp-contract=off");
-        command.args(variant.compiled().defines());
-        command.arg("-o").args([&library, &source]).arg("-lm");
-        let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{compiler}: {said}");
         let path = CString::new(library.to_str().unwrap()).unwrap();
-        // SAFETY: the library was made above; it runs nothing when it is loaded, and stays.
+        // SAFETY: the library is of `compiled`; it runs nothing when it is loaded, and stays.
         let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         assert!(!handle.is_null(), "{} loads", library.display());
         let symbol = |name: &CStr| {
@@ -122,7 +114,7 @@ impl Shim {
             at
         };
         let barriers = symbol(c"shim_barriers").cast::<c_int>();
-        Some(Shim {
+        Shim {
             variant,
             kernels,
             // SAFETY: `program` defines it with this signature.
@@ -133,7 +125,8 @@ impl Shim {
             // SAFETY: an int of the library.
             barriers: unsafe { *barriers } as usize,
             proven: None,
-        })
+            busy: Mutex::new(()),
+        }
     }
 
     pub fn act(&self, values: &[f64]) -> Buffer {
@@ -224,7 +217,7 @@ impl Shim {
         let address = |word: &u64| std::ptr::from_ref(word).cast_mut().cast();
         let mut at: Vec<*mut c_void> = words.iter().map(address).collect();
         let count = blocks.end - blocks.start;
-        let _busy = BUSY.lock().unwrap_or_else(|p| p.into_inner());
+        let _busy = self.busy.lock().unwrap_or_else(|p| p.into_inner());
         // SAFETY: the lock is held; the caller answers for the arguments.
         let told = unsafe {
             *self.stride = stride.min(threads - 1) as c_int;
@@ -248,44 +241,4 @@ impl Shim {
                 .to_string()
         })
     }
-}
-
-pub fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/learn/device/kernels")
-}
-
-/// The C program of all kernels: the shim, their text, and a call of each with arguments by address.
-fn program(kernels: &BTreeMap<String, Signature>) -> String {
-    let shim = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/cuda/shim.h");
-    let all = folder().join("all.cu");
-    let mut text =
-        format!("#include {shim:?}\n#include {all:?}\nint shim_barriers = __COUNTER__;\n");
-    let mut table = String::new();
-    for (name, signature) in kernels {
-        let arguments = signature.parameters.iter().enumerate();
-        let arguments: Vec<String> = arguments.map(|(i, of)| format!("*({of}*)a[{i}]")).collect();
-        let arguments = arguments.join(", ");
-        text += &format!("static void call_{name}(void **a) {{ {name}({arguments}); }}\n");
-        table += &format!(
-            "  if (!strcmp(name, \"{name}\")) return shim_run(call_{name}, a, grid, threads, first, count);\n"
-        );
-    }
-    text + "const char *shim_launch(const char *name, void **a, const unsigned *grid, unsigned threads,\n\
-            \x20                       unsigned long long first, unsigned long long count) {\n"
-        + &table
-        + "  return \"no such kernel\";\n}\n"
-}
-
-/// The C compiler, looked for once; that there is none is told by every test that wants it.
-fn compiler() -> Option<&'static str> {
-    static FOUND: OnceLock<Option<&str>> = OnceLock::new();
-    let answers = |name: &&str| {
-        let told = Command::new(name).arg("--version").output();
-        told.is_ok_and(|output| output.status.success())
-    };
-    let found = FOUND.get_or_init(|| ["gcc", "cc", "clang"].into_iter().find(answers));
-    if found.is_none() {
-        skip("C compiler");
-    }
-    *found
 }

@@ -250,7 +250,7 @@ pub(super) fn few_rows_say_by_kernels_what_they_say_without() {
 pub(super) fn few_rows_in_bf16_are_the_trainer_s() {
     for (family, head) in &FAMILIES[..2] {
         let config = Config {
-            head_dim: 16,
+            head_dim: 32,
             ..tiny(*family, *head)
         };
         let place = Place {

@@ -52,7 +52,12 @@ pub const FAMILIES: [(Family, Head); 4] = [
 
 /// Random weights whose norms and biases are not trivial either.
 pub fn weights(family: Family, head: Head) -> Weights {
-    let mut weights = Weights::random(tiny(family, head), Seed::new(3));
+    stirred(tiny(family, head))
+}
+
+/// The same of any shape.
+pub fn stirred(config: Config) -> Weights {
+    let mut weights = Weights::random(config, Seed::new(3));
     let layout = weights.layout.clone();
     let mut rng = Seed::new(4).rng();
     for param in layout.params.iter().filter(|p| p.role != Role::Matrix) {
