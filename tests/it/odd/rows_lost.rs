@@ -211,8 +211,8 @@ fn every_file_of_a_folder_is_taken_or_named() {
     assert_eq!(ran.metric("it", "files").value, 1.0);
     assert_eq!(ran.metric("it", "files/other_models").value, 7.0);
     assert_eq!(ran.metric("it", "unscorable").value, 0.5);
-    assert_eq!(ran.metric("it", "unscorable/ambiguous").value, 0.5);
-    assert_eq!(ran.metric("it", "unreadable/ambiguous").value, 0.0);
+    assert_eq!(ran.metric("it", "unscorable/harmless").value, 0.5);
+    assert_eq!(ran.metric("it", "unreadable/harmless").value, 0.0);
     let compliance = ran.metric("it", "compliance");
     assert_eq!((compliance.value, compliance.n), (1.0, 1));
     assert!(ran.said("it", "torn.json: it is no JSON") && ran.said("it", remark));
