@@ -208,9 +208,14 @@ fn a_line_of_sampling_tells_rows_tokens_and_time_left_in_eighty_columns() {
         let line = format!("{} {}", counted(node).unwrap(), told(node, 100_000));
         // Beside a column of what is left it is not said twice.
         assert!(!does(node, 100_000).contains("left"), "{line}");
-        (line, node.left(100_000))
+        // Of the one node, and so of the run.
+        let told = [node.left_told(100_000), view.left(100_000).told()];
+        (line, node.left(100_000), told)
     };
-    let (line, left) = lines(false, false, 112);
+    let left = |words: &str| [Some(words.to_string()), Some(words.to_string())];
+    let (about, up_to) = (left("about 5 m 0 s"), left("up to 5 m 0 s"));
+    let (line, left, told) = lines(false, false, 112);
+    assert_eq!(told, about);
     assert_eq!(
         line,
         "112/450 responses · 25 % of tokens · 5 m 0 s left · 100 tokens/s"
@@ -220,13 +225,14 @@ fn a_line_of_sampling_tells_rows_tokens_and_time_left_in_eighty_columns() {
     assert!(shown.is_some_and(|n| n + 23 <= 80), "{shown:?}");
     assert_eq!(left, Some(300.0));
     // One row of 450 is done after 100 seconds: that says nothing of the other 449.
-    let (line, left) = lines(false, true, 1);
+    let (line, left, told) = lines(false, true, 1);
+    assert_eq!(told, up_to);
     assert_eq!(
         line,
         "1/450 responses · 25 % of tokens · up to 5 m 0 s left · 100 tokens/s"
     );
     assert_eq!(left, Some(300.0));
-    let (line, _) = lines(true, false, 0);
+    let (line, _, _) = lines(true, false, 0);
     assert_eq!(
         line,
         "0/450 steps · rollouts 12/64 · 25 % of tokens · 100 tokens/s"
