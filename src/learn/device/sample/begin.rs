@@ -1,5 +1,8 @@
 //! Samples that begin: which of them, as rows and pages of the cache become free, and their prompts.
 
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
 use anyhow::Result;
 use candle_core::Tensor;
 
@@ -8,7 +11,7 @@ use crate::device::ragged::Workspace;
 use crate::device::sample::cache::{Cache, Pair};
 use crate::device::sample::pages::{PAGE, Pool, Table, kept, pages};
 use crate::device::sample::prompts::{self, Prompt, TOGETHER};
-use crate::sample::Request;
+use crate::sample::{Request, Sample};
 
 /// Samples of one prompt that begin together.
 pub(super) struct Group {
@@ -18,6 +21,26 @@ pub(super) struct Group {
     pub tables: Vec<Table>,
     /// The pages that the prompt fills, where it is not computed yet.
     fills: Option<Vec<u32>>,
+    /// Of one sample that goes on: what it says so far, which is computed with its prompt.
+    pub again: Option<Sample>,
+}
+
+impl Group {
+    /// What is computed before its next tokens.
+    fn ids<'a>(&self, requests: &'a [Request]) -> Cow<'a, [u32]> {
+        let prompt = &requests[self.request].prompt[..];
+        match &self.again {
+            None => prompt.into(),
+            Some(sample) => [prompt, &sample.ids].concat().into(),
+        }
+    }
+}
+
+/// A sample that left its pages to an older one.
+pub(super) struct Left {
+    pub request: usize,
+    pub number: usize,
+    pub sample: Sample,
 }
 
 /// A prompt that was computed, and the pages that it fills.
@@ -30,9 +53,11 @@ pub(super) struct Begun {
     pub logits: Tensor,
 }
 
-/// Samples that have not begun.
+/// Samples that have not begun, and those that left their pages.
 pub(super) struct Waiting<'a> {
     requests: &'a [Request],
+    /// From the oldest on. All of them go on before another begins.
+    left: VecDeque<Left>,
     /// The next (request, sample) to begin.
     next: (usize, usize),
     /// A prompt that was computed and has samples to begin.
@@ -43,13 +68,30 @@ impl<'a> Waiting<'a> {
     pub fn new(requests: &'a [Request]) -> Waiting<'a> {
         Waiting {
             requests,
+            left: VecDeque::new(),
             next: (0, 0),
             begun: None,
         }
     }
 
-    /// Whether there is one. Steps over requests that have no more.
+    /// A sample that is older than those that left before it.
+    pub fn leave(&mut self, left: Left) {
+        self.left.push_front(left);
+    }
+
+    /// Gives back the pages of a prompt that waits for samples to begin, which will be computed again. False: there is none.
+    pub fn forget(&mut self, pool: &mut Pool) -> bool {
+        let begun = self.begun.take();
+        begun.inspect(|begun| pool.release(&begun.filled)).is_some()
+    }
+
+    /// Whether there is one.
     pub fn any(&mut self) -> bool {
+        !self.left.is_empty() || self.fresh()
+    }
+
+    /// Whether there is one that has not begun. Steps over requests that have no more.
+    fn fresh(&mut self) -> bool {
         while let Some(request) = self.requests.get(self.next.0) {
             if self.next.1 < request.samples {
                 return true;
@@ -59,23 +101,48 @@ impl<'a> Waiting<'a> {
         false
     }
 
-    /// The next samples to begin, of up to `new` tokens, with their pages: no more than `free` rows and than there are pages for,
-    /// nor of more prompts than `most` and than are computed together.
+    /// The next samples to begin or to go on, with their pages: no more than `free` rows and than there are pages for, nor of more
+    /// prompts than `most` and than are computed together. One that begins is expected to have so many tokens, one that goes on has
+    /// pages for all of `new`.
     pub fn take(
         &mut self,
         pool: &mut Pool,
         mut free: usize,
         most: usize,
-        new: usize,
+        (expected, new): (usize, usize),
     ) -> Vec<Group> {
         let (mut groups, mut tokens): (Vec<Group>, usize) = (vec![], 0);
-        while free > 0 && groups.len() < most && self.any() {
+        while let Some(Left {
+            request, sample, ..
+        }) = self.left.front()
+        {
+            let prompt = self.requests[*request].prompt.len();
+            let length = prompt + sample.ids.len();
+            let fills = length / PAGE;
+            let own = pages(kept(prompt, new)) - fills;
+            tokens += length;
+            let many = groups.len() == most || tokens > TOGETHER && !groups.is_empty();
+            if free == 0 || many || pool.spare() < fills + own {
+                return groups;
+            }
+            let left = self.left.pop_front().expect("it was just looked at");
+            let fills = pool.fill(fills);
+            groups.push(Group {
+                request: left.request,
+                first: left.number,
+                tables: vec![pool.begin(&fills, own)],
+                fills: Some(fills),
+                again: Some(left.sample),
+            });
+            free -= 1;
+        }
+        while free > 0 && groups.len() < most && self.fresh() {
             let (request, first) = self.next;
             let Request {
                 prompt, samples, ..
             } = &self.requests[request];
             let filled = prompt.len() / PAGE;
-            let own = pages(kept(prompt.len(), new)) - filled;
+            let own = pages(kept(prompt.len(), expected)) - filled;
             let begun = self.begun.as_ref().filter(|begun| begun.request == request);
             let fills = match begun {
                 Some(_) => 0,
@@ -104,6 +171,7 @@ impl<'a> Waiting<'a> {
                 first,
                 tables: (0..count).map(|_| pool.begin(&filled, own)).collect(),
                 fills,
+                again: None,
             });
             self.next.1 += count;
             free -= count;
@@ -115,7 +183,7 @@ impl<'a> Waiting<'a> {
     }
 
     /// The prompts of these groups: those that are not known yet are computed, and fill their pages. `told` gets the length of
-    /// each of them.
+    /// each of them that is computed for the first time.
     pub fn computed(
         &mut self,
         groups: &[Group],
@@ -125,13 +193,15 @@ impl<'a> Waiting<'a> {
         mut told: impl FnMut(usize),
     ) -> Result<Vec<Begun>> {
         let new = groups.iter().filter(|group| group.fills.is_some());
-        let new: Vec<&[u32]> = new.map(|g| &self.requests[g.request].prompt[..]).collect();
+        let new: Vec<Cow<[u32]>> = new.map(|group| group.ids(self.requests)).collect();
+        let new: Vec<&[u32]> = new.iter().map(|ids| &ids[..]).collect();
         let computed = match new.is_empty() {
             true => vec![],
             false => prompts::compute(net, &new, workspace)?,
         };
-        for prompt in &new {
-            told(prompt.len());
+        let first = |group: &&Group| group.again.is_none() && group.first == 0;
+        for group in groups.iter().filter(first) {
+            told(self.requests[group.request].prompt.len());
         }
         let mut computed = computed.into_iter();
         let each = groups.iter().map(|group| match &group.fills {
@@ -157,10 +227,11 @@ impl<'a> Waiting<'a> {
         if prompt.rest.is_empty() {
             return Ok(());
         }
-        let length = self.requests[group.request].prompt.len();
+        let length = group.ids(self.requests).len();
         let mut pages = vec![];
         for table in &mut group.tables {
-            cache.pool.reach(table, length - 1);
+            let reached = cache.pool.reach(table, length - 1);
+            assert!(reached, "what is computed has its pages");
             pages.extend(table.pages.last());
         }
         for (block, pair) in prompt.rest.iter().enumerate() {
@@ -169,10 +240,11 @@ impl<'a> Waiting<'a> {
         Ok(())
     }
 
-    /// Keeps a prompt that has samples to begin. Others leave their pages to their rows.
-    pub fn keep(&mut self, prompt: Begun, pool: &mut Pool) {
+    /// Keeps a prompt of this group that has samples to begin. Others leave their pages to their rows.
+    pub fn keep(&mut self, group: &Group, prompt: Begun, pool: &mut Pool) {
         let (request, begun) = self.next;
-        if request == prompt.request && begun < self.requests[request].samples {
+        let begin = request == prompt.request && begun < self.requests[request].samples;
+        if begin && group.again.is_none() {
             self.begun = Some(prompt);
         } else {
             pool.release(&prompt.filled);

@@ -1,8 +1,9 @@
 //! The sampler on a device: completions of prompts, many rows at a time (see `learn::sample`, whose rules these are).
 //!
 //! A prompt is computed once for all of its samples, which share its keys and values. Every row under way takes one token a
-//! step; a row that ends leaves its pages of the cache to the next sample, and a sample begins when there are pages for its
-//! whole length. Token t of sample s is drawn with the number that the CPU's sampler draws it with. Adapters stay products of
+//! step; a row that ends leaves its pages of the cache to the next sample, and a sample begins when there are pages for the length
+//! that samples so far let expect, at first the whole. Where pages run out the youngest rows leave theirs to older ones, and are
+//! computed again when there are pages for their whole length. Token t of sample s is drawn with the number that the CPU's sampler draws it with. Adapters stay products of
 //! their own.
 //!
 //! A device gives the same bytes for the same requests, options and size of the cache. Unlike the CPU's, a row's bits depend on
@@ -18,22 +19,27 @@ pub(super) mod pages;
 pub(super) mod prompts;
 mod rows;
 mod seen;
+mod size;
 
 use anyhow::Result;
-use begin::Waiting;
+use begin::{Left, Waiting};
 use cache::Cache;
 use candle_core::Tensor;
 pub use decode::width;
 use draw::Ask;
+use pages::Table;
 pub use pages::Used;
-use pages::{Page, Table};
 use rows::At;
+use size::Room;
 
 use crate::device::head;
 use crate::device::net::Net;
 use crate::device::ragged::Workspace;
 use crate::sample::forecast::Tally;
 use crate::sample::{self, NotFinite, Options, Request, Sample, Stopped};
+
+/// Samples that have ended before it is believed how long they are.
+const FEW: usize = 8;
 
 /// While others go on, samples begin once so great a part of the rows is free: prompts are worth being computed together.
 const ROOM: usize = 8;
@@ -83,41 +89,6 @@ pub fn sample(
     );
     let samples = |of: Vec<Option<Sample>>| of.into_iter().flatten().collect();
     Ok(run.done.into_iter().map(samples).collect())
-}
-
-/// Rows at once, and pages of the cache.
-struct Room {
-    rows: usize,
-    pages: usize,
-}
-
-impl Room {
-    /// Pages for all rows at their full length where they take no more than `bytes`; always enough for the longest row.
-    fn new<I: Iterator<Item = (usize, usize)>>(
-        net: Net,
-        requests: impl Fn() -> I,
-        options: &Options,
-        bytes: u64,
-    ) -> Room {
-        let (config, new) = (net.config(), options.max_new_tokens);
-        let asked = requests().filter(|(_, samples)| *samples > 0);
-        let longest = asked.map(|(prompt, _)| pages::pages(pages::kept(prompt, new)));
-        let longest = longest.max().unwrap_or(0);
-        let total: usize = requests().map(|(_, samples)| samples).sum();
-        let (asked, longest) = (options.batch_rows.min(total) as u64, longest as u64);
-        let rows = pages::rows(asked, longest, config.heads as u64) as usize;
-        let side = cache::numbers_of_page(config.kv_heads, config.head_dim);
-        let bytes_of_page = 2 * config.layers * side * net.between().size_in_bytes();
-        let page = Page {
-            side: side as u64,
-            bytes: bytes_of_page as u64,
-        };
-        let wanted = pages::wanted(requests(), new, rows) as u64;
-        Room {
-            rows,
-            pages: page.fit(wanted, longest, bytes) as usize,
-        }
-    }
 }
 
 /// A sample under way.
@@ -186,12 +157,16 @@ impl Run<'_> {
         }
         loop {
             let (free, at_once) = (self.most - self.rows.len(), self.at_once());
-            let (pool, new) = (&mut self.cache.pool, self.options.max_new_tokens);
-            let groups = self.waiting.take(pool, free, at_once, new);
+            let lengths = (self.expected(), self.options.max_new_tokens);
+            let pool = &mut self.cache.pool;
+            let groups = self.waiting.take(pool, free, at_once, lengths);
             if groups.is_empty() {
-                let stuck = self.rows.is_empty() && self.waiting.any();
-                assert!(!stuck, "the longest row has its pages where it is alone");
-                return Ok(());
+                if !self.rows.is_empty() || !self.waiting.any() {
+                    return Ok(());
+                }
+                let freed = self.waiting.forget(&mut self.cache.pool);
+                assert!(freed, "the longest row has its pages where it is alone");
+                continue;
             }
             let from = self.rows.len();
             let (mut logits, mut of_prompt) = (vec![], vec![]);
@@ -207,14 +182,16 @@ impl Run<'_> {
                 self.waiting.lay(&mut group, &prompt, &mut self.cache)?;
                 logits.push(prompt.logits.clone());
                 of_prompt.resize(of_prompt.len() + group.tables.len(), i as u32);
+                self.waiting.keep(&group, prompt, &mut self.cache.pool);
                 for (n, table) in group.tables.into_iter().enumerate() {
-                    let row = self.row(group.request, group.first + n, table);
+                    let again = group.again.take();
+                    self.report(|tally| match again {
+                        None => tally.begun(),
+                        Some(_) => tally.tokens += 1,
+                    });
+                    let row = self.row(group.request, group.first + n, table, again);
                     self.rows.push(row);
                 }
-                self.waiting.keep(prompt, &mut self.cache.pool);
-            }
-            for _ in &of_prompt {
-                self.report(Tally::begun);
             }
             let logits = Tensor::cat(&logits, 0)?;
             let of_prompt = Tensor::from_slice(&of_prompt, of_prompt.len(), self.net.device())?;
@@ -225,20 +202,55 @@ impl Run<'_> {
         }
     }
 
-    fn row(&self, request: usize, number: usize, table: Table) -> Row {
+    /// `again`: what it says so far.
+    fn row(&self, request: usize, number: usize, table: Table, again: Option<Sample>) -> Row {
+        let sample = again.unwrap_or(Sample {
+            ids: vec![],
+            logps: vec![],
+            finished: false,
+        });
         Row {
             request,
             number,
             seen: match self.options.choice.penalises() {
-                true => self.requests[request].prompt.clone(),
+                true => [&self.requests[request].prompt[..], &sample.ids].concat(),
                 false => vec![],
             },
             table,
-            sample: Sample {
-                ids: vec![],
-                logps: vec![],
-                finished: false,
-            },
+            sample,
+        }
+    }
+
+    /// Tokens that a sample which begins has pages for: half as many more than samples so far have on average, those under way among
+    /// them, once a few have ended.
+    fn expected(&self) -> usize {
+        let most = self.options.max_new_tokens;
+        match self.tally.ended {
+            ended if ended < FEW => most,
+            ended => {
+                let mean = self.tally.tokens.div_ceil(ended + self.rows.len());
+                (mean + mean / 2).clamp(1, most)
+            }
+        }
+    }
+
+    /// Every row has the page of its last token. Where none is to spare the youngest rows leave theirs.
+    fn reach(&mut self) {
+        let mut i = 0;
+        while let Some(row) = self.rows.get_mut(i) {
+            let (position, pool) = (row.position(self.requests), &mut self.cache.pool);
+            if pool.reach(&mut row.table, position) {
+                i += 1;
+            } else if !self.waiting.forget(pool) {
+                let youngest = self.rows.pop().expect("a row wants a page");
+                pool.end(youngest.table);
+                pool.left += 1;
+                self.waiting.leave(Left {
+                    request: youngest.request,
+                    number: youngest.number,
+                    sample: youngest.sample,
+                });
+            }
         }
     }
 
@@ -249,10 +261,7 @@ impl Run<'_> {
 
     /// One more token for every row.
     fn step(&mut self) -> Result<()> {
-        for row in &mut self.rows {
-            let last = row.position(self.requests);
-            self.cache.pool.reach(&mut row.table, last);
-        }
+        self.reach();
         let rows = self.rows.iter().map(|row| At {
             token: *row.sample.ids.last().expect("a row has its first token"),
             position: row.position(self.requests),

@@ -1,7 +1,7 @@
 //! Pages of the cache: which of them are free, whose the others are, and how many a run of the sampler wants. Knows no tensors.
 //!
-//! A row takes a page when it reaches it, out of those that were promised to it when it began: what is under way never finds
-//! the cache full, and what does not fit waits. Rows of one prompt hold the pages that it fills together.
+//! A row takes a page when it reaches it: out of those that were promised to it when it began, or, where it is longer than was
+//! expected, one that nobody was promised. What does not fit waits. Rows of one prompt hold the pages that it fills together.
 
 use std::collections::VecDeque;
 
@@ -106,6 +106,8 @@ pub struct Used {
     /// Held at once, at most; and taken, each as often as it was.
     pub most: usize,
     pub taken: usize,
+    /// How often a sample left its pages to an older one, to be computed again later.
+    pub left: usize,
 }
 
 #[derive(Debug)]
@@ -117,6 +119,8 @@ pub(super) struct Pool {
     promised: usize,
     most: usize,
     taken: usize,
+    /// Counted by whoever takes pages from a row.
+    pub left: usize,
 }
 
 impl Pool {
@@ -130,6 +134,7 @@ impl Pool {
             promised: 0,
             most: 0,
             taken: 0,
+            left: 0,
         }
     }
 
@@ -162,15 +167,23 @@ impl Pool {
         }
     }
 
-    /// The page of this position is the row's: one more is taken where it has come to its end.
-    pub fn reach(&mut self, table: &mut Table, position: usize) {
+    /// The page of this position is the row's: one more is taken where it has come to its end. False: it was promised no more, and
+    /// there is none to spare.
+    #[must_use]
+    pub fn reach(&mut self, table: &mut Table, position: usize) -> bool {
         while table.pages.len() <= position / PAGE {
-            assert!(table.promised > 0, "a row keeps to its length");
-            table.promised -= 1;
-            self.promised -= 1;
+            match (table.promised, self.spare()) {
+                (0, 0) => return false,
+                (0, _) => {}
+                (promised, _) => {
+                    table.promised = promised - 1;
+                    self.promised -= 1;
+                }
+            }
             let page = self.pop();
             table.pages.push(page);
         }
+        true
     }
 
     /// A row that ends: what it alone holds is free, and so is what it was promised.
@@ -197,6 +210,7 @@ impl Pool {
             bytes,
             most: self.most,
             taken: self.taken,
+            left: self.left,
         }
     }
 
