@@ -240,10 +240,10 @@ fn the_cache_of_samples_is_what_a_card_has_left() {
             ..rollouts()
         };
         let all = ledger::sampling(&model, &beside, &rollouts).bytes();
-        assert!(
-            all <= total * 9 / 10 && all + (6 << 30) > total * 9 / 10,
-            "{all} of {total}"
-        );
+        // But for the logits of several prompts, and the page that nobody reads.
+        let room = total * 9 / 10;
+        assert!(all <= room + (64 << 20), "{all} of {room}");
+        assert!(all + (6 << 30) > room, "{all} of {room}");
     }
     // Nothing is left: the longest row has its pages, and what is there says so.
     assert_eq!(most(24 << 30, &beside), 0);

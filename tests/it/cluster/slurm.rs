@@ -328,7 +328,7 @@ fn the_manual_s_profile_for_ssh_runs_a_study() {
 /// Of our environment a job has how models are to compute on GPUs, and nothing else.
 #[test]
 fn a_job_computes_by_the_kernels_that_were_said_and_a_plan_tells_it() {
-    let gpus = "gather_seconds = 0.3\n[[partition]]\nname = \"gpus\"\ngpus = 1\n";
+    let gpus = "gather_seconds = 0.3\n[[partition]]\nname = \"main\"\ngpus = 1\n";
     let recipe = "[node.it]\nkind = \"toy-compute\"\ndevice = \"cuda:711\"\n";
     let lab = Lab::with(recipe, gpus);
     let said = |words: &[&str], kernels: &str| {

@@ -150,15 +150,13 @@ fn where_pages_are_few_rows_wait_and_say_the_same() {
     }
 }
 
-/// Samples of about 37 tokens that may have 500: there is room for one or two at their full length. More begin, and those that turn out
-/// longer than expected take pages of the youngest, which say the same later.
+/// Of samples that may have 500 tokens there is room for one or two at their full length. Soon more begin, as most of them end within the
+/// page of their prompt; those that do not take pages of the youngest, which say the same later.
 #[test]
 fn samples_begin_by_the_length_to_expect_and_the_youngest_leave_their_pages() {
     let (family, head) = FAMILIES[2];
     let weights = weights(family, head);
-    let requests: Vec<Request> = (0..9)
-        .map(|i| request(PAGE - 40 + 9 * i, 1 + i % 3 * 3, i as u64))
-        .collect();
+    let of = |length: usize| -> Vec<Request> { (0..12).map(|i| request(length, 5, i)).collect() };
     let penalty = Choice {
         repetition_penalty: 1.05,
         ..Choice::plain(1.0)
@@ -168,11 +166,15 @@ fn samples_begin_by_the_length_to_expect_and_the_youngest_leave_their_pages() {
             choice,
             ..options(500, 64, &[7])
         };
+        let (all, _) = run(&weights, &of(PAGE / 2), &options, None);
+        let tokens: usize = all.iter().flatten().map(|sample| sample.ids.len()).sum();
+        // One of e^2 is longer than twice the mean, and 3/2 of it are expected.
+        let requests = of(PAGE - (2 * tokens / 60).min(PAGE / 2));
         let (all, roomy) = run(&weights, &requests, &options, None);
         assert_eq!(roomy.left, 0, "there is room for all of them");
         let bytes = Some(7 * roomy.bytes);
         let (few, used) = run(&weights, &requests, &options, bytes);
-        println!("{used:?}");
+        println!("{tokens} tokens: {used:?}");
         alike(&few, &all, "seven pages");
         assert_eq!((used.pages, used.most), (7, 7));
         assert!(used.left > 0, "{used:?}");
