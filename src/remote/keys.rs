@@ -4,9 +4,10 @@
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use ed25519_dalek::{VerifyingKey, verify_batch};
 use engine::store::remote::{Signature, Signed, Trust};
 use ring::rand::SystemRandom;
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use ring::signature::{Ed25519KeyPair, KeyPair};
 use std::collections::BTreeMap;
 
 const PUBLIC: &str = "ed25519:";
@@ -87,12 +88,17 @@ impl Identity {
 
     /// Whether `seal`, in base64, is this key's word for the text.
     fn signed(&self, text: &str, seal: &str) -> bool {
-        let Ok(seal) = BASE64.decode(seal) else {
+        let (Some(key), Some(seal)) = (self.verifying(), seal_of(seal)) else {
             return false;
         };
         let statement = statement(&self.name, text);
-        let key = UnparsedPublicKey::new(&ED25519, &self.public);
-        key.verify(statement.as_bytes(), &seal).is_ok()
+        key.verify_strict(statement.as_bytes(), &seal).is_ok()
+    }
+
+    /// Nothing where it is no key, or one of the few that fit signatures of nobody.
+    fn verifying(&self) -> Option<VerifyingKey> {
+        let key = VerifyingKey::from_bytes(&self.public).ok();
+        key.filter(|key| !key.is_weak())
     }
 }
 
@@ -115,6 +121,11 @@ pub fn problem(name: &str) -> Option<String> {
         )),
         None => None,
     }
+}
+
+fn seal_of(base64: &str) -> Option<ed25519_dalek::Signature> {
+    let bytes = BASE64.decode(base64).ok()?;
+    ed25519_dalek::Signature::from_slice(&bytes).ok()
 }
 
 /// The bytes that are signed.
@@ -183,8 +194,8 @@ impl Secret {
 /// Whose records are taken.
 pub struct Keyring {
     own: Option<Secret>,
-    /// By the name of their signatures' files: what they are called here.
-    trusted: BTreeMap<String, Identity>,
+    /// By the name of their signatures' files: what they are called here, and what their signatures are held against.
+    trusted: BTreeMap<String, (Identity, Option<VerifyingKey>)>,
     /// A record is taken whoever signed it, or nobody.
     all: bool,
 }
@@ -194,25 +205,67 @@ impl Keyring {
     pub fn new(own: Option<Secret>, trusted: &[Identity], all: bool) -> Keyring {
         let known = own.iter().map(Secret::identity).chain(trusted);
         Keyring {
-            trusted: known.map(|who| (who.signer(), who.clone())).collect(),
+            trusted: known
+                .map(|who| (who.signer(), (who.clone(), who.verifying())))
+                .collect(),
             own,
             all,
         }
     }
-}
 
-impl Keyring {
+    /// The first word of somebody trusted.
+    fn word(&self, signed: &Signed) -> Option<Word<'_>> {
+        let mut known = signed.signatures.iter().filter_map(|signature| {
+            let (known, key) = self.trusted.get(&signature.signer)?;
+            Some((signature, known, (*key)?))
+        });
+        let (signature, known, key) = known.next()?;
+        let (who, seal) = read(signature)?;
+        Some(Word {
+            name: &known.name,
+            key,
+            statement: statement(&who.name, &signed.text),
+            seal: seal_of(seal)?,
+        })
+    }
+
     /// Whether what is given to a remote will be signed, or needs to be by nobody who reads it as we do.
     pub fn signs(&self) -> bool {
         self.own.is_some() || self.all
     }
 }
 
+/// What somebody trusted says of a record.
+struct Word<'a> {
+    /// What he is called here.
+    name: &'a str,
+    key: VerifyingKey,
+    statement: String,
+    seal: ed25519_dalek::Signature,
+}
+
+/// Whether all are true. One equation over random sums of them takes a third of the time of one for each; that it holds where one of them
+/// fails could only be brought about by whoever has the key of that one.
+fn are_true(words: &[Word]) -> bool {
+    let statements: Vec<&[u8]> = words.iter().map(|word| word.statement.as_bytes()).collect();
+    let seals: Vec<_> = words.iter().map(|word| word.seal).collect();
+    let keys: Vec<_> = words.iter().map(|word| word.key).collect();
+    verify_batch(&statements, &seals, &keys).is_ok()
+}
+
 impl Trust for Keyring {
+    fn signers(&self, records: &[&Signed]) -> Result<Vec<Option<String>>> {
+        let words: Option<Vec<Word>> = records.iter().map(|one| self.word(one)).collect();
+        match words.filter(|words| are_true(words)) {
+            Some(words) => Ok(words.iter().map(|word| Some(word.name.into())).collect()),
+            None => records.iter().map(|one| self.signer(one)).collect(),
+        }
+    }
+
     fn signer(&self, signed: &Signed) -> Result<Option<String>> {
         let mut broken = None;
         for signature in &signed.signatures {
-            let Some(known) = self.trusted.get(&signature.signer) else {
+            let Some((known, _)) = self.trusted.get(&signature.signer) else {
                 continue;
             };
             match read(signature) {

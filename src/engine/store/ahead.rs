@@ -3,7 +3,7 @@
 //! none had been taken, and each is judged where it is met.
 
 use super::found::Elsewhere;
-use super::remote::Trust;
+use super::remote::{Signed, Trust};
 use base::hash::Key;
 use base::threads;
 use std::num::NonZeroUsize;
@@ -12,6 +12,8 @@ use std::thread;
 
 /// Threads at most.
 const MOST: usize = 8;
+/// Records whose signatures are looked at together: more of them cost hardly less each.
+const TOGETHER: usize = 128;
 
 #[derive(Default)]
 pub(super) struct Ahead {
@@ -67,24 +69,30 @@ impl Ahead {
     }
 
     fn look(&self, trust: &dyn Trust) {
-        while let Some(one) = self.next() {
-            let judged = trust.signer(&one.signed);
+        while let Some(some) = self.next() {
+            let signed: Vec<&Signed> = some.iter().map(|one| &one.signed).collect();
+            let judged = trust.signers(&signed);
             let mut state = self.state();
             match judged {
-                Ok(signer) => state.signers.push((one.record.key.clone(), signer)),
+                Ok(signers) => {
+                    let keys = some.iter().map(|one| one.record.key.clone());
+                    state.signers.extend(keys.zip(signers));
+                }
                 Err(_) => state.wrong = true,
             }
         }
     }
 
-    /// Nothing at the end, or where it is known what comes of it.
-    fn next(&self) -> Option<Arc<Elsewhere>> {
+    /// Some that wait; nothing at the end, or where it is known what comes of it.
+    fn next(&self) -> Option<Vec<Arc<Elsewhere>>> {
         let mut state = self.state();
         loop {
-            match state.waiting.pop() {
-                Some(one) if !state.wrong => return Some(one),
-                _ if state.over || state.wrong => return None,
-                _ => {}
+            if state.wrong || state.over && state.waiting.is_empty() {
+                return None;
+            }
+            if !state.waiting.is_empty() {
+                let rest = state.waiting.len().saturating_sub(TOGETHER);
+                return Some(state.waiting.split_off(rest));
             }
             state = self
                 .more

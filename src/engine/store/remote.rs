@@ -167,6 +167,11 @@ pub trait Trust: Send + Sync {
     /// Who of those that are trusted signed it, as people call him; none where nobody has to. An error says why it is not believed.
     fn signer(&self, record: &Signed) -> Result<Option<String>>;
 
+    /// The same of several, in their order; an error where one of them is not believed.
+    fn signers(&self, records: &[&Signed]) -> Result<Vec<Option<String>>> {
+        records.iter().map(|record| self.signer(record)).collect()
+    }
+
     /// None where this identity has no key.
     fn sign(&self, text: &str) -> Result<Option<Signature>>;
 }

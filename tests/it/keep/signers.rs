@@ -87,6 +87,63 @@ fn a_changed_text_a_changed_name_and_a_moved_signature_are_refused() {
     assert_eq!(ring.signer(&both).unwrap().unwrap(), "bob");
 }
 
+/// Each of some records is signed by one of two, and then one thing about one of them is wrong.
+#[test]
+fn several_are_believed_together_where_each_is() {
+    let ((ada, known), (bob, who), (eve, _)) = (key("ada"), key("bob"), key("eve"));
+    let ring = Keyring::new(None, &[known, who.called("robert")], false);
+    let by = |ring: &Keyring, i: usize| {
+        let text = format!("record {i}");
+        let signatures = vec![ring.sign(&text).unwrap().unwrap()];
+        Signed { text, signatures }
+    };
+    let good: Vec<Signed> = (0..9).map(|i| by([&ada, &bob][i % 2], i)).collect();
+    let together = |some: &[Signed]| ring.signers(&some.iter().collect::<Vec<_>>());
+    let names: Vec<_> = together(&good).unwrap().into_iter().flatten().collect();
+    let due: Vec<_> = (0..9).map(|i| ["ada", "robert"][i % 2]).collect();
+    assert_eq!(names, due);
+    assert_eq!(together(&[]).unwrap(), []);
+
+    for i in [0, 4, 8] {
+        let mut changed = good.clone();
+        changed[i].text.push(' ');
+        let mut swapped = good.clone();
+        swapped[i].signatures = good[(i + 2) % 9].signatures.clone();
+        let mut strange = good.clone();
+        strange[i] = by(&eve, i);
+        let mut bare = good.clone();
+        bare[i].signatures.clear();
+        for wrong in [changed, swapped, strange, bare] {
+            let error = together(&wrong).unwrap_err().to_string();
+            assert_eq!(error, refused(&ring, &wrong[i]));
+        }
+        // A wrong word before a right one takes nothing away.
+        let mut both = good.clone();
+        let mut torn = good[i].signatures[0].clone();
+        torn.text = torn.text.replace(' ', " A");
+        both[i].signatures.insert(0, torn);
+        assert_eq!(together(&both).unwrap(), together(&good).unwrap());
+    }
+}
+
+/// The key of which every bit but the sign is that of the neutral element fits `R = S B` for whatever was signed.
+#[test]
+fn a_key_that_fits_signatures_of_nobody_signs_nothing() {
+    let weak = Identity::parse(&format!("eve=ed25519:AQ{}", "A".repeat(41))).unwrap();
+    let ring = Keyring::new(None, std::slice::from_ref(&weak), false);
+    // R is the neutral element, S is 0.
+    let seal = format!("AQ{}", "A".repeat(84));
+    let one = Signed {
+        text: RECORD.into(),
+        signatures: vec![Signature {
+            signer: weak.signer(),
+            text: format!("eve {seal}"),
+        }],
+    };
+    assert!(refused(&ring, &one).contains("is of something else"));
+    assert!(ring.signers(&[&one, &one]).is_err());
+}
+
 #[test]
 fn a_signature_of_any_shape_is_read_without_a_word() {
     let (ring, _) = key("ada");
