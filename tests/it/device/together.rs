@@ -76,6 +76,22 @@ fn weights_of((family, head): (Family, Head)) -> Weights {
     })
 }
 
+/// The first half of the rows is harmful: they end within a micro-batch.
+fn states(rows: &[Row]) -> Goal<'static> {
+    let (harmful, retain) = rows.split_at(rows.len() / 2);
+    let tokens = |rows: &[Row]| rows.iter().map(|row| row.ids.len()).sum();
+    Goal::States(Box::new(Rerouting {
+        layers: vec![1, 2],
+        divisor: Divisor::Released,
+        coefficients: (2.0, 3.0),
+        harmful_rows: harmful.len(),
+        harmful_tokens: tokens(harmful),
+        retain_positions: tokens(retain),
+        distances: vec![],
+        cosines: 0.0,
+    }))
+}
+
 fn learner(model: (Family, Head), adapted: bool, tokens: usize) -> learner::Device {
     let weights = weights_of(model);
     let adapter = adapted.then(|| adapter(&weights));
@@ -177,7 +193,7 @@ fn a_broken_micro_batch_does_not_break_those_that_go_with_it() {
             let there = there.expect("opened").together(tokens);
             let goal = match of_states {
                 true => states(&rows),
-                false => sft(4000),
+                false => sft(3000),
             };
             walked(there, &rows, goal)
         };
