@@ -18,7 +18,7 @@ use crate::device::net::{DeviceWeights, Net};
 use crate::device::product::product;
 use crate::device::ragged::Workspace;
 use crate::device::sample as sampler;
-use crate::device::together;
+use crate::device::together::Sampler;
 use crate::sample::forecast::Tally;
 use crate::sample::{self, Request, Sample, Stopped};
 
@@ -32,11 +32,7 @@ pub struct There {
 impl There {
     pub fn new(weights: DeviceWeights) -> There {
         There {
-            workspace: together::workspace_of_asked(
-                &weights.device,
-                &weights.config,
-                weights.parts.numerics(),
-            ),
+            workspace: Workspace::of(&weights.device),
             weights,
             computed: 0,
         }
@@ -80,9 +76,19 @@ impl Victim for There {
         options: &sample::Options,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Vec<Sample>> {
-        let (net, workspace) = (Net::from(&self.weights), &mut self.workspace);
-        let nobody = &mut |_: &Tally| {};
-        let samples = sampler::sample(net, &[request], options, nobody, stop, workspace)?;
+        let DeviceWeights {
+            device,
+            config,
+            parts,
+            ..
+        } = &self.weights;
+        let requests = [request];
+        let cache = Sampler::of_asked(device, config, parts.numerics()).cache(&requests, options);
+        let mut workspace = std::mem::take(&mut self.workspace).with_cache(cache);
+        let (net, nobody) = (Net::from(&self.weights), &mut |_: &Tally| {});
+        let samples = sampler::sample(net, &requests, options, nobody, stop, &mut workspace);
+        self.workspace = workspace;
+        let samples = samples?;
         Ok(samples.into_iter().flatten().collect())
     }
 }

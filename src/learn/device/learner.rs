@@ -43,6 +43,7 @@ pub struct Device {
     /// Tokens of micro-batches that go through together.
     together: usize,
     workspace: Workspace,
+    sampler: together::Sampler,
 }
 
 impl Device {
@@ -63,7 +64,7 @@ impl Device {
             numerics,
         };
         let together = together::tokens(device, &weights.config, &how);
-        let workspace = together::workspace(device, &weights.config, &how);
+        let sampler = together::Sampler::of_trained(device, &weights.config, &how);
         let there = match adapter {
             None => DeviceWeights::trained(&weights, device, numerics),
             Some(_) => DeviceWeights::frozen(&weights, device, numerics),
@@ -81,7 +82,8 @@ impl Device {
             grads: None,
             keep,
             together,
-            workspace,
+            workspace: Workspace::of(device),
+            sampler,
         })
     }
 
@@ -93,7 +95,8 @@ impl Device {
     ) -> Result<Device> {
         let there = DeviceWeights::frozen(&weights, device, numerics);
         Ok(Device {
-            workspace: together::workspace_of_asked(device, &weights.config, numerics),
+            sampler: together::Sampler::of_asked(device, &weights.config, numerics),
+            workspace: Workspace::of(device),
             weights: there?,
             adapter: None,
             below: None,
@@ -215,7 +218,8 @@ impl Learner for Device {
         on_progress: &mut (dyn FnMut(&Tally) + Send),
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Vec<Vec<Sample>>> {
-        let mut workspace = std::mem::take(&mut self.workspace);
+        let cache = self.sampler.cache(requests, options);
+        let mut workspace = std::mem::take(&mut self.workspace).with_cache(cache);
         let net = self.net(policy);
         let samples = sample::sample(net, requests, options, on_progress, stop, &mut workspace);
         self.workspace = workspace;

@@ -27,6 +27,9 @@ use base::device::{DeviceName, Numerics};
 /// The phase in which gradients go through the blocks.
 const BLOCKS: &str = "blocks, backward";
 
+/// The buffer of an adapter, with which products are computed in pieces.
+const ADAPTER: &str = "adapter";
+
 /// A place where memory is highest, and what is there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Phase {
@@ -188,7 +191,7 @@ fn resident(model: &Dims, how: &Training) -> Vec<Buffer> {
     };
     vec![
         weights,
-        buffer("adapter", how.adapter),
+        buffer(ADAPTER, how.adapter),
         by.rounded("what is trained, in bf16", trained),
         reference,
         buffer("first moments", trained),

@@ -44,13 +44,12 @@ struct Table {
 }
 
 impl Workspace {
-    /// What suits this device, with so large a cache.
-    pub(super) fn of(device: &Device, cache_bytes: u64) -> Workspace {
-        let workspace = match device {
+    /// What suits this device.
+    pub(super) fn of(device: &Device) -> Workspace {
+        match device {
             Device::Cpu => Workspace::default(),
             _ => Workspace::new(GPU_LOGITS),
-        };
-        workspace.with_cache(cache_bytes)
+        }
     }
 
     /// The head holds that many logits (numbers, not rows) at once; a row is never cut.

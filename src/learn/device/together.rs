@@ -1,5 +1,6 @@
-//! How many tokens of consecutive micro-batches go through a device together, and how large the cache of samples is. A micro-batch is part of what some objectives mean
-//! (`batch::micro_batches`); how many of them go through in one pass is not, but for the order of sums.
+//! How many tokens of consecutive micro-batches go through a device together, and how large the cache of samples is. A micro-batch is
+//! part of what some objectives mean (`batch::micro_batches`); how many of them go through in one pass is not, but for the order of
+//! sums.
 //!
 //! By the device's kind, its whole memory and the shapes alone, never by what is free at the moment: the same work on the same
 //! device has the same passes, and so the same bytes.
@@ -12,10 +13,10 @@ use crate::batch::MICRO_TOKENS;
 use crate::config::Config;
 use crate::decoder::Keep;
 use crate::device::card;
-use crate::device::ledger::{self, Dims, Training};
-use crate::device::ragged::Workspace;
+use crate::device::ledger::{self, Buffer, By, Dims, Sampling, TOGETHER as PROMPTS, Training};
 use crate::device::room;
 use crate::device::states::TOGETHER;
+use crate::sample::{Options, Request};
 
 /// Of a GPU, from the most down: products of fewer rows leave it idle, more rows are no faster.
 const OF_GPU: [usize; 4] = [16_384, 8192, 4096, MICRO_TOKENS];
@@ -60,21 +61,56 @@ pub fn tokens(device: &Device, config: &Config, how: &Steps) -> usize {
     at_most(name, &config.into(), &how.training(name), total(device))
 }
 
-/// What samples of a model that is trained so work with on this device.
-pub fn workspace(device: &Device, config: &Config, how: &Steps) -> Workspace {
-    let (name, model) = (room::name(device), config.into());
-    let training = how.training(name);
-    let beside = ledger::beside(&model, &training);
-    let most = ledger::cache_bytes(name, total(device), &model, &beside, training.by);
-    Workspace::of(device, most)
+/// A device that samples, and what stays there besides.
+#[derive(Debug)]
+pub struct Sampler {
+    device: DeviceName,
+    total: Option<u64>,
+    model: Dims,
+    beside: Vec<Buffer>,
+    by: By,
 }
 
-/// The same of a model that is only asked.
-pub fn workspace_of_asked(device: &Device, config: &Config, numerics: Numerics) -> Workspace {
-    let name = room::name(device);
-    let by = Place::new(name, Some(numerics)).into();
-    let most = ledger::cache_bytes(name, total(device), &config.into(), &[], by);
-    Workspace::of(device, most)
+impl Sampler {
+    /// Of a model that is trained so.
+    pub fn of_trained(device: &Device, config: &Config, how: &Steps) -> Sampler {
+        let training = how.training(room::name(device));
+        Sampler {
+            beside: ledger::beside(&config.into(), &training),
+            ..Sampler::of_asked(device, config, how.numerics)
+        }
+    }
+
+    /// Of a model that is only asked.
+    pub fn of_asked(device: &Device, config: &Config, numerics: Numerics) -> Sampler {
+        let name = room::name(device);
+        Sampler {
+            device: name,
+            total: total(device),
+            model: config.into(),
+            beside: vec![],
+            by: Place::new(name, Some(numerics)).into(),
+        }
+    }
+
+    /// Bytes that the cache of these samples may take.
+    pub fn cache(&self, requests: &[Request], options: &Options) -> u64 {
+        let asked = || requests.iter().filter(|r| r.samples > 0);
+        let samples: usize = asked().map(|r| r.samples).sum();
+        let prompts = asked().map(|r| r.prompt.len());
+        let together: usize = prompts.clone().sum();
+        let how = Sampling {
+            rows: options.batch_rows.min(samples) as u64,
+            samples: (samples / asked().count().max(1)) as u64,
+            prompt: prompts.max().unwrap_or(0) as u64,
+            written: options.max_new_tokens as u64,
+            together: PROMPTS.min(together as u64),
+            logits_at_once: ledger::logits_at_once(self.device),
+            cache_bytes: 0,
+            by: self.by,
+        };
+        ledger::cache_bytes(self.device, self.total, &self.model, &self.beside, &how)
+    }
 }
 
 fn total(device: &Device) -> Option<u64> {

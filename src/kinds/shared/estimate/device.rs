@@ -79,16 +79,17 @@ impl Rows {
         let (device, by) = (place.device, place.into());
         let total = placed::total(device);
         let whole = |n: f64| n.min(1e9) as u64;
-        let how = ledger::Sampling {
+        let mut how = ledger::Sampling {
             rows: whole(self.rows).max(1),
             samples: whole(self.samples).max(1),
             prompt: whole(self.prompt),
             written: whole(self.written),
             together: whole(self.rows * self.prompt).min(ledger::TOGETHER),
             logits_at_once: ledger::logits_at_once(device),
-            cache_bytes: ledger::cache_bytes(device, total, dims, beside, by),
+            cache_bytes: 0,
             by,
         };
+        how.cache_bytes = ledger::cache_bytes(device, total, dims, beside, &how);
         ledger::sampling(dims, beside, &how)
     }
 }

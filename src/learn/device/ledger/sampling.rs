@@ -1,8 +1,8 @@
 //! What a device holds while it samples, and how much of it the cache of keys and values may be.
 
-use super::block::block_forward;
+use super::block::{block_forward, masks};
 use super::buffers::{Buffer, By, Dims, buffer};
-use super::{Ledger, logits_at_once, rows_of_logits};
+use super::{ADAPTER, Ledger, rows_of_logits};
 use crate::device::card;
 use crate::device::ragged::CACHE;
 use crate::device::sample::pages::{self, PAGE};
@@ -30,9 +30,14 @@ pub struct Sampling {
 }
 
 impl Sampling {
+    /// Positions of the longest row.
+    fn kept(&self) -> u64 {
+        pages::kept(self.prompt as usize, self.written as usize) as u64
+    }
+
     /// Pages of the longest row.
     fn longest(&self) -> u64 {
-        pages::pages(pages::kept(self.prompt as usize, self.written as usize)) as u64
+        pages::pages(self.kept() as usize) as u64
     }
 
     /// Rows under way at once.
@@ -40,15 +45,31 @@ impl Sampling {
         pages::rows(self.rows, self.longest(), model.heads)
     }
 
-    /// Pages of the cache: those of the sampler, and the one that nobody reads.
-    fn pages(&self, model: &Dims) -> u64 {
+    /// Pages that all rows want.
+    fn wanted(&self, model: &Dims) -> u64 {
         let (samples, rows) = (self.samples.max(1), self.rows(model));
-        let wanted = pages::wanted_of_alike(self.prompt, samples, self.written, rows);
+        pages::wanted_of_alike(self.prompt, samples, self.written, rows)
+    }
+
+    /// Pages of the sampler's rows.
+    fn pages(&self, model: &Dims) -> u64 {
         let page = pages::Page {
             side: PAGE as u64 * model.kv,
             bytes: PAGE as u64 * position(model, self.by),
         };
-        page.fit(wanted, self.longest(), self.cache_bytes) + 1
+        page.fit(self.wanted(model), self.longest(), self.cache_bytes)
+    }
+
+    /// Tokens that are computed together before the next are drawn, and those of the longest sequence: of prompts, and where a row may
+    /// leave its pages, of that row's prompt and all that it says so far.
+    fn computed(&self, model: &Dims) -> (u64, u64) {
+        let prompts = self.together.max(self.prompt);
+        if self.pages(model) >= self.wanted(model) {
+            return (prompts, self.prompt);
+        }
+        let whole = self.kept();
+        let left = (self.rows(model) * whole).min(TOGETHER).max(whole);
+        (prompts.max(left), whole)
     }
 }
 
@@ -62,35 +83,29 @@ pub fn sampling(model: &Dims, beside: &[Buffer], how: &Sampling) -> Ledger {
     let mut stays = stays(model, beside, how.by);
     stays.push(Buffer {
         what: "cache",
-        bytes: how.pages(model) * PAGE as u64 * position(model, how.by),
+        // And the page that nobody reads.
+        bytes: (how.pages(model) + 1) * PAGE as u64 * position(model, how.by),
     });
     passing(model, &stays, how)
 }
 
-/// Bytes of a cache on such a device, at most. Of a GPU that has so many in all: half of them, and no more than is left beside what stays
-/// there and what passes while prompts are computed and a step is.
+/// Bytes of a cache on such a device, at most, whatever `how` says of them. Of a GPU that has so many in all: half of them, and no more
+/// than is left beside what stays there and what passes while prompts are computed and a step is, of rows that leave their pages.
 pub fn cache_bytes(
     device: DeviceName,
     total: Option<u64>,
     model: &Dims,
     beside: &[Buffer],
-    by: By,
+    how: &Sampling,
 ) -> u64 {
     if !device.is_gpu() {
         return CACHE;
     }
-    let logits_at_once = logits_at_once(device);
-    let most = Sampling {
-        rows: logits_at_once / model.vocabulary.max(1),
-        samples: 1,
-        prompt: TOGETHER,
-        written: 1,
-        together: TOGETHER,
-        logits_at_once,
+    let how = Sampling {
         cache_bytes: 0,
-        by,
+        ..*how
     };
-    let others = passing(model, &stays(model, beside, by), &most).bytes();
+    let others = passing(model, &stays(model, beside, how.by), &how).bytes();
     let left = card::room(total).saturating_sub(others);
     left.min(card::all(total) / 2)
 }
@@ -105,8 +120,9 @@ fn stays(model: &Dims, beside: &[Buffer], by: By) -> Vec<Buffer> {
 /// Prompts, the first tokens behind them, and a step.
 fn passing(model: &Dims, stays: &[Buffer], how: &Sampling) -> Ledger {
     let position = position(model, how.by);
-    let prompts = how.together.max(how.prompt);
-    let block = block_forward(model, how.by, prompts, how.prompt, false);
+    let adapted = stays.iter().any(|b| b.what == ADAPTER && b.bytes > 0);
+    let (prompts, longest) = how.computed(model);
+    let block = block_forward(model, how.by, prompts, longest, adapted);
     let of_prompts = Buffer {
         what: "keys and values of prompts",
         bytes: prompts * position,
@@ -121,6 +137,7 @@ fn passing(model: &Dims, stays: &[Buffer], how: &Sampling) -> Ledger {
             bytes: prompts * model.tape(how.by) + block.bytes,
             ..block
         },
+        masks(model, how.by, prompts, longest),
     ];
     let rows = how.rows(model);
     let width = width(rows as usize) as u64;
