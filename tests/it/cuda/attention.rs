@@ -213,6 +213,7 @@ fn packed_sequences_in_f32() {
 #[test]
 fn heads_of_other_widths_and_groups() {
     for (act, dim, heads, kv, lengths) in [
+        (Kind::Bf16, 16, 2, 1, vec![17, 64]),
         (Kind::Bf16, 32, 3, 1, vec![17, 64]),
         (Kind::Bf16, 96, 2, 2, vec![33, 1]),
         (Kind::F32, 6, 2, 1, vec![1, 40, 3]),

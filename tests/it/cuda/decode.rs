@@ -157,6 +157,7 @@ pub fn decodes(shim: &Shim, shape: &Shape) {
 fn rows_at_the_ends_of_pages() {
     for act in [Kind::Bf16, Kind::F32] {
         for (heads, kv, dim, positions) in [
+            (2, 1, 16, vec![17, 256]),
             (4, 2, 64, vec![0, 255, 256, 300]),
             (12, 1, 128, vec![40, 511]),
             (2, 2, 64, vec![31]),

@@ -12,7 +12,7 @@ use crate::device::sample::cache::Pair;
 /// Tokens of prompts that are computed together, unless one has more.
 pub(crate) const TOGETHER: usize = 4096;
 
-/// What a prompt was computed to.
+/// What a prompt was computed to. None of it keeps what others were computed to.
 pub(super) struct Prompt {
     /// By block.
     pub blocks: Vec<Pair>,
@@ -61,7 +61,7 @@ pub(super) fn compute(
     let logits = head::logits(net.weights, &last, 1.0)?;
     let each = blocks.into_iter().enumerate();
     each.map(|(i, blocks)| {
-        let logits = logits.narrow(0, i, 1)?;
+        let logits = logits.narrow(0, i, 1)?.force_contiguous()?;
         Ok(Prompt { blocks, logits })
     })
     .collect()
