@@ -151,7 +151,8 @@ fn where_pages_are_few_rows_wait_and_say_the_same() {
 }
 
 /// Of samples that may have 500 tokens there is room for one or two at their full length. Soon more begin, as most of them end within the
-/// page of their prompt; those that do not take pages of the youngest, which say the same later.
+/// page where their prompt ends; those that do not take pages of the youngest, which say the same later. Where a prompt fills a page, its
+/// samples share that.
 #[test]
 fn samples_begin_by_the_length_to_expect_and_the_youngest_leave_their_pages() {
     let (family, head) = FAMILIES[2];
@@ -161,7 +162,11 @@ fn samples_begin_by_the_length_to_expect_and_the_youngest_leave_their_pages() {
         repetition_penalty: 1.05,
         ..Choice::plain(1.0)
     };
-    for choice in [Choice::plain(1.0), penalty] {
+    for (choice, filled) in [
+        (Choice::plain(1.0), 0),
+        (penalty, 0),
+        (Choice::plain(1.0), PAGE),
+    ] {
         let options = Options {
             choice,
             ..options(500, 64, &[7])
@@ -169,7 +174,7 @@ fn samples_begin_by_the_length_to_expect_and_the_youngest_leave_their_pages() {
         let (all, _) = run(&weights, &of(PAGE / 2), &options, None);
         let tokens: usize = all.iter().flatten().map(|sample| sample.ids.len()).sum();
         // One of e^2 is longer than twice the mean, and 3/2 of it are expected.
-        let requests = of(PAGE - (2 * tokens / 60).min(PAGE / 2));
+        let requests = of(filled + PAGE - (2 * tokens / 60).min(PAGE / 2));
         let (all, roomy) = run(&weights, &requests, &options, None);
         assert_eq!(roomy.left, 0, "there is room for all of them");
         let bytes = Some(7 * roomy.bytes);
@@ -181,6 +186,95 @@ fn samples_begin_by_the_length_to_expect_and_the_youngest_leave_their_pages() {
         let (again, _) = run(&weights, &requests, &options, bytes);
         assert_eq!(again, few, "the same bytes twice");
     }
+}
+
+/// The first request, of samples of a prompt so long, whose samples have such lengths.
+fn asked(
+    weights: &Weights,
+    (prompt, samples): (usize, usize),
+    lengths: impl Fn(&[usize]) -> bool,
+) -> Request {
+    let all: Vec<Request> = (0..80).map(|i| request(prompt, samples, i)).collect();
+    let (said, _) = run(weights, &all, &few(), None);
+    let of =
+        |samples: &Vec<Sample>| -> Vec<usize> { samples.iter().map(|s| s.ids.len()).collect() };
+    let found = said.iter().position(|samples| lengths(&of(samples)));
+    let found = found.expect("one of eighty is so long");
+    request(prompt, samples, found as u64)
+}
+
+/// Of those that follow.
+fn few() -> Options {
+    options(120, 64, &[7])
+}
+
+/// Eight samples of 14 to 18 tokens, after which 21 to 27 are expected: fewer than a prompt of this length leaves of its page.
+const EDGE: usize = PAGE - 30;
+
+fn short(weights: &Weights) -> Vec<Request> {
+    let short = asked(weights, (EDGE, 1), |n| (14..=18).contains(&n[0]));
+    vec![short; 8]
+}
+
+/// A sample that has more tokens than were expected wants a page while a younger one has not come to the one it was promised, and never
+/// will. Nobody leaves.
+#[test]
+fn a_page_that_a_younger_row_was_promised_is_taken_before_its_work_is() {
+    let (family, head) = FAMILIES[2];
+    let weights = weights(family, head);
+    let one = |prompt: usize, from: usize, to: usize| {
+        asked(&weights, (prompt, 1), |n| (from..=to).contains(&n[0]))
+    };
+    let mut requests = short(&weights);
+    // The second has the two pages that the first leaves, until the third has them, shortly before the first is at its page's end.
+    requests.extend([
+        one(EDGE, 32, 120),
+        one(PAGE - 5, 20, 30),
+        one(PAGE - 15, 13, 16),
+    ]);
+    let (all, roomy) = run(&weights, &requests, &few(), None);
+    let (ours, used) = run(&weights, &requests, &few(), Some(3 * roomy.bytes));
+    alike(&ours, &all, "three pages");
+    assert_eq!((used.pages, used.most, used.left), (3, 3, 0));
+}
+
+/// A prompt whose samples still hold its pages is kept: without it there would be no page more.
+#[test]
+fn a_prompt_is_forgotten_where_that_frees_a_page() {
+    let (family, head) = FAMILIES[2];
+    let weights = weights(family, head);
+    let mut requests = short(&weights);
+    requests.push(asked(&weights, (EDGE, 1), |n| n[0] >= 32));
+    // Two of them begin beside the one above, of which one leaves its page to it.
+    let group = (PAGE + 130, 3);
+    requests.push(asked(&weights, group, |n| n[0] >= 32 && n[1] >= 32));
+    let (all, roomy) = run(&weights, &requests, &few(), None);
+    let (ours, used) = run(&weights, &requests, &few(), Some(4 * roomy.bytes));
+    alike(&ours, &all, "four pages");
+    assert_eq!((used.pages, used.most, used.left), (4, 4, 1));
+    // Eight, two, the page of the prompt and one of each sample; and two of the sample that left.
+    assert_eq!(used.taken, 8 + 2 + 1 + 3 + 2);
+}
+
+#[test]
+fn samples_that_left_their_pages_are_work_to_come() {
+    let (family, head) = FAMILIES[2];
+    let weights = weights(family, head);
+    let mut requests = short(&weights);
+    requests.push(asked(&weights, (EDGE, 1), |n| n[0] >= 32));
+    requests.push(asked(&weights, (30, 1), |n| n[0] >= 32));
+    let there = DeviceWeights::upload(&weights, &Device::Cpu).expect("uploaded");
+    let (_, roomy) = run(&weights, &requests, &few(), None);
+    let mut workspace = Workspace::default().with_cache(2 * roomy.bytes as u64);
+    let mut said = 0;
+    let mut told = |tally: &Tally| {
+        let left = tally.work().left;
+        assert!(tally.ended == 10 || left > 0.0, "{} ended", tally.ended);
+        said += usize::from(tally.ended == 9);
+    };
+    let (net, go) = ((&there).into(), &|| false);
+    sample(net, &requests, &few(), &mut told, go, &mut workspace).expect("sampled");
+    assert!(said > 0 && workspace.used.left == 1, "{:?}", workspace.used);
 }
 
 #[test]

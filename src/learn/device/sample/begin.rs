@@ -79,9 +79,15 @@ impl<'a> Waiting<'a> {
         self.left.push_front(left);
     }
 
-    /// Gives back the pages of a prompt that waits for samples to begin, which will be computed again. False: there is none.
+    /// From the oldest on.
+    pub fn left(&self) -> &VecDeque<Left> {
+        &self.left
+    }
+
+    /// Gives back the pages of a prompt that waits for samples to begin, which will be computed again. False: there is none that would
+    /// free a page.
     pub fn forget(&mut self, pool: &mut Pool) -> bool {
-        let begun = self.begun.take();
+        let begun = self.begun.take_if(|begun| pool.would_free(&begun.filled));
         begun.inspect(|begun| pool.release(&begun.filled)).is_some()
     }
 

@@ -221,36 +221,42 @@ impl Run<'_> {
         }
     }
 
-    /// Tokens that a sample which begins has pages for: half as many more than samples so far have on average, those under way among
-    /// them, once a few have ended.
+    /// Tokens that a sample which begins has pages for: half as many more than samples so far have on average, those under way and those
+    /// that left among them, once a few have ended.
     fn expected(&self) -> usize {
         let most = self.options.max_new_tokens;
         match self.tally.ended {
             ended if ended < FEW => most,
             ended => {
-                let mean = self.tally.tokens.div_ceil(ended + self.rows.len());
+                let begun = ended + self.rows.len() + self.waiting.left().len();
+                let mean = self.tally.tokens.div_ceil(begun);
                 (mean + mean / 2).clamp(1, most)
             }
         }
     }
 
-    /// Every row has the page of its last token. Where none is to spare the youngest rows leave theirs.
+    /// Every row has the page of its last token. Where none is to spare the youngest row that was promised one gives that up; where no
+    /// younger one was, the youngest rows leave theirs.
     fn reach(&mut self) {
         let mut i = 0;
         while let Some(row) = self.rows.get_mut(i) {
             let (position, pool) = (row.position(self.requests), &mut self.cache.pool);
             if pool.reach(&mut row.table, position) {
                 i += 1;
-            } else if !self.waiting.forget(pool) {
-                let youngest = self.rows.pop().expect("a row wants a page");
-                pool.end(youngest.table);
-                pool.left += 1;
-                self.waiting.leave(Left {
-                    request: youngest.request,
-                    number: youngest.number,
-                    sample: youngest.sample,
-                });
+                continue;
             }
+            let mut younger = self.rows[i + 1..].iter_mut().rev();
+            if younger.any(|row| pool.take_back(&mut row.table)) || self.waiting.forget(pool) {
+                continue;
+            }
+            let youngest = self.rows.pop().expect("a row wants a page");
+            pool.end(youngest.table);
+            pool.left += 1;
+            self.waiting.leave(Left {
+                request: youngest.request,
+                number: youngest.number,
+                sample: youngest.sample,
+            });
         }
     }
 
@@ -333,7 +339,8 @@ impl Run<'_> {
             self.done[row.request][row.number] = Some(row.sample);
             self.report(|tally| tally.ended(length, by_itself));
         }
-        let lengths: Vec<usize> = self.rows.iter().map(Row::length).collect();
+        let left = self.waiting.left().iter().map(|left| left.sample.ids.len());
+        let lengths: Vec<usize> = self.rows.iter().map(Row::length).chain(left).collect();
         self.report(|tally| tally.keeps(0, lengths.into_iter()));
     }
 }

@@ -186,6 +186,20 @@ impl Pool {
         true
     }
 
+    /// Takes back one of the pages that were promised to a row. False: none is promised.
+    #[must_use]
+    pub fn take_back(&mut self, table: &mut Table) -> bool {
+        let promised = table.promised > 0;
+        table.promised -= usize::from(promised);
+        self.promised -= usize::from(promised);
+        promised
+    }
+
+    /// Whether one of these pages has no other holder.
+    pub fn would_free(&self, pages: &[u32]) -> bool {
+        pages.iter().any(|&page| self.holders[page as usize] == 1)
+    }
+
     /// A row that ends: what it alone holds is free, and so is what it was promised.
     pub fn end(&mut self, table: Table) {
         self.promised -= table.promised;
