@@ -10,7 +10,7 @@ use crate::device::attention;
 use crate::device::block::{LayerTape, heads, turn};
 use crate::device::decoder::{Tape, again};
 use crate::device::head;
-use crate::device::linear;
+use crate::device::linear::{self, Factor};
 use crate::device::net::{Joint, Net};
 use crate::device::ops::rows;
 use crate::device::parts::Parts;
@@ -133,7 +133,7 @@ impl Back<'_> {
         let norm = net.weights.at(&spans.post_norm);
         let between = net.between();
         let down = net.matrix(self.layer, Joint::Down);
-        let dy = linear::factor(&down, &dout)?;
+        let dy = Factor::new(&down, &dout)?;
         let dact = linear::backward(&down, &dy, between)?;
         let (dgate_up, act) = rows::swiglu_backward(&kept.gate_up, dact)?;
         if let Some(grads) = grads.as_deref_mut() {
@@ -198,7 +198,7 @@ impl Back<'_> {
         dtype: DType,
     ) -> Result<Tensor> {
         let matrix = self.net.matrix(self.layer, joint);
-        let dy = &linear::factor(&matrix, dy)?;
+        let dy = &Factor::new(&matrix, dy)?;
         if let Some(grads) = grads {
             linear::gradients(&matrix, x, dy, grads)?;
         }

@@ -33,44 +33,53 @@ pub fn forward(matrix: &Matrix, x: &Tensor, dtype: DType) -> Result<Tensor> {
     Tensor::cat(&pieces, 1)?.to_dtype(dtype)
 }
 
-/// dy [rows, out] as the products of the way back read it.
-pub fn factor(matrix: &Matrix, dy: &Tensor) -> Result<Tensor> {
-    rounded(dy, matrix.weight.dtype())
+/// dy [rows, out] as the products of the way back read it, and du = scale dy B [rows, rank] of every adapter.
+pub struct Factor {
+    dy: Tensor,
+    dus: Vec<Tensor>,
 }
 
-/// dx [rows, in] from such a dy.
-pub fn backward(matrix: &Matrix, dy: &Tensor, dtype: DType) -> Result<Tensor> {
-    if matrix.pairs.is_empty() {
-        return product_in(dtype, dy, matrix.weight);
+impl Factor {
+    pub fn new(matrix: &Matrix, dy: &Tensor) -> Result<Factor> {
+        let dy = rounded(dy, matrix.weight.dtype())?;
+        let dus = matrix.pairs.iter().map(|pair| {
+            let du = (product(&own(pair, &dy)?, pair.b)? * pair.scale)?;
+            rounded(&du, pair.b.dtype())
+        });
+        let dus = dus.collect::<Result<_>>()?;
+        Ok(Factor { dy, dus })
     }
-    let mut dx = product(dy, matrix.weight)?;
-    for pair in &matrix.pairs {
-        let (_, du) = back(pair, dy)?;
-        dx = (dx + product(&du, pair.a)?)?;
+}
+
+/// dx [rows, in].
+pub fn backward(matrix: &Matrix, factor: &Factor, dtype: DType) -> Result<Tensor> {
+    if matrix.pairs.is_empty() {
+        return product_in(dtype, &factor.dy, matrix.weight);
+    }
+    let mut dx = product(&factor.dy, matrix.weight)?;
+    for (pair, du) in matrix.pairs.iter().zip(&factor.dus) {
+        dx = (dx + product(du, pair.a)?)?;
     }
     dx.to_dtype(dtype)
 }
 
 /// Adds the gradients of what is trained.
-pub fn gradients(matrix: &Matrix, x: &Tensor, dy: &Tensor, grads: &mut Parts) -> Result<()> {
-    let x = &rounded(x, matrix.weight.dtype())?;
+pub fn gradients(matrix: &Matrix, x: &Tensor, factor: &Factor, grads: &mut Parts) -> Result<()> {
+    let (x, dy) = (&rounded(x, matrix.weight.dtype())?, &factor.dy);
     if matrix.trained {
         grads.add_product(matrix.span, &dy.t()?, x)?;
     }
-    for pair in &matrix.pairs {
-        let (dy, du) = back(pair, dy)?;
-        grads.add_product(pair.b_span, &dy.t()?, &down(pair, x)?)?;
+    for (pair, du) in matrix.pairs.iter().zip(&factor.dus) {
+        grads.add_product(pair.b_span, &own(pair, dy)?.t()?, &down(pair, x)?)?;
         grads.add_product(pair.a_span, &du.t()?, x)?;
     }
     Ok(())
 }
 
-/// dy on an adapter's columns, and du = scale dy B [rows, rank].
-fn back(pair: &Pair, dy: &Tensor) -> Result<(Tensor, Tensor)> {
-    let dy = dy.narrow(1, pair.columns.start, pair.columns.len())?;
-    let dy = dy.contiguous()?;
-    let du = rounded(&(product(&dy, pair.b)? * pair.scale)?, pair.b.dtype())?;
-    Ok((dy, du))
+/// dy on an adapter's columns.
+fn own(pair: &Pair, dy: &Tensor) -> Result<Tensor> {
+    let own = dy.narrow(1, pair.columns.start, pair.columns.len())?;
+    own.contiguous()
 }
 
 /// u = scale x A^T [rows, rank], as the next product reads it.
