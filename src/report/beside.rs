@@ -215,8 +215,8 @@ fn classes(name: &str, all: &[Metric]) -> Vec<PromptClass> {
     let classes = PromptClass::ALL.into_iter().filter(|_| is_rate(name));
     let found: Vec<PromptClass> = classes.filter(measured).collect();
     match rate {
-        // Nothing is measured by class, or nothing of any has a verdict.
-        "compliance" | "safe" if found.is_empty() => OTHERS.to_vec(),
+        // A class of which nothing has a verdict is not measured, and the rate is of it all the same.
+        "compliance" | "safe" if !found.contains(&PromptClass::Harmful) => OTHERS.to_vec(),
         _ => found,
     }
 }

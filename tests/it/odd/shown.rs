@@ -458,6 +458,18 @@ fn what_has_no_verdict_stands_beside_the_rates_that_leave_it_out() {
     assert_eq!((helped.unjudged, helped.text()), (Some(0.0), None));
     let part = beside::of("defense/type/chem", &of(0.05)).unwrap();
     assert_eq!((part.unjudged, part.part), (Some(0.2), false));
+    // Of one of its classes nothing has a verdict, and the rate stands on the other alone.
+    let lost = [
+        metric("compliance", 0.9, 50),
+        metric("compliance/harmless", 0.9, 50),
+        metric("unscorable", 0.5, 100),
+        metric("unscorable/harmless", 0.0, 50),
+        metric("unscorable/ambiguous", 1.0, 50),
+    ];
+    let half = beside::of("compliance", &lost).unwrap();
+    assert_eq!(half.text().unwrap(), "50.0 % without a verdict");
+    let own = beside::of("compliance/harmless", &lost).unwrap();
+    assert_eq!(own.unjudged, Some(0.0));
     // Where only what is of all was measured, that is all there is to say.
     let whole: Vec<Metric> = of(0.05)
         .into_iter()
