@@ -246,9 +246,14 @@ impl Remote for Bucket {
         let began = Instant::now();
         let found = place.block_on(self.look_signed_all(place, keys));
         self.patience.took(began.elapsed());
-        // What went wrong with the way there is told when it is too much, but to who waits for nothing else.
         let told = |found: Result<Option<Signed>>| match found {
-            Err(error) if !error.is::<TooLarge>() && !self.patience.is_endless() => Ok(None),
+            // It says nothing, as what is torn does, and is replaced like that.
+            Err(error) if error.is::<TooLarge>() => Ok(Some(Signed {
+                text: String::new(),
+                signatures: vec![],
+            })),
+            // What went wrong with the way there is told when it is too much, but to who waits for nothing else.
+            Err(_) if !self.patience.is_endless() => Ok(None),
             found => found,
         };
         found.into_iter().map(told).collect()

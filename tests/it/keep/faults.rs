@@ -378,6 +378,17 @@ fn what_is_too_large_for_what_it_is_is_replaced() {
     let published = there.publish(record, true, &|| false).unwrap();
     assert_eq!(published, Some(Published::New));
     assert_eq!(server.read(&path).unwrap(), good);
+    // One with outputs so large that its record is looked for before they are given.
+    let (large, big) = (Space::new(), [write("big", &"x".repeat(5 << 20))]);
+    assert_eq!(run(&large, &server, &big).states(), ["done"]);
+    let of_big = &large.store().records().unwrap()[0];
+    let path = name(&server, &format!("{}.json", of_big.key));
+    let good = server.read(&path).unwrap();
+    server.forget("/index/");
+    server.add(&path, vec![b' '; (16 << 20) + 1]);
+    let published = store(&large, &server).publish(of_big, true, &|| false);
+    assert_eq!(published.unwrap(), Some(Published::New));
+    assert_eq!(server.read(&path).unwrap(), good);
     // Nobody's signature.
     server.forget("/index/");
     let (shard, key) = (record.key.shard(), &record.key);
