@@ -122,6 +122,8 @@ impl Exec<'_> {
 
     /// It waits, and is asked for again after a while. `tenant`: who has its lease, as far as that can be read.
     pub(super) fn others_make(&mut self, id: NodeId, key: Key, tenant: Option<Tenant>) {
+        // Its inputs are brought when it is made here.
+        self.errands.asked.remove(&id);
         let lasts = self.store.leases().map_or(SOON, |(_, terms)| terms.lasts);
         if let Some(why) = self.waited(id, tenant.is_some(), lasts) {
             self.leasing.over.insert(id);
@@ -130,8 +132,6 @@ impl Exec<'_> {
         let since = self.leasing.theirs[&id];
         let pause = (since.elapsed() / PART).max(SOON).min(lasts / 3);
         self.later.insert(id, Instant::now() + pause);
-        // Its inputs are brought when it is made here.
-        self.errands.asked.remove(&id);
         let remote = self.store.remote().map(|remote| remote.name().to_string());
         // Of a text that says nothing nobody can tell whose it is.
         let tenant = tenant.filter(|tenant| !tenant.host.is_empty());

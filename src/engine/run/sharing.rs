@@ -110,11 +110,13 @@ impl<'a> Exec<'a> {
             _ => None,
         };
         // What another machine makes needs no inputs here.
-        let look = match &errand {
+        let (look, theirs) = match &errand {
             Errand::Before(id) => {
-                (self.is_theirs(*id) || !wanted.is_empty()) && self.wants_lease(*id)
+                let theirs = self.is_theirs(*id);
+                let look = (theirs || !wanted.is_empty()) && self.wants_lease(*id);
+                (look, theirs)
             }
-            _ => false,
+            _ => (false, false),
         };
         let run = move || {
             let stopped = || stop.requests() > 0;
@@ -123,6 +125,7 @@ impl<'a> Exec<'a> {
                     let asked = Asked {
                         key: ask.as_ref(),
                         look,
+                        theirs,
                     };
                     Back::Before(id, fetch(store, id, asked, &wanted, &stopped))
                 }
@@ -220,9 +223,9 @@ impl<'a> Exec<'a> {
         let Some(ready) = self.ready.get(id) else {
             return;
         };
-        if let Some(tenant) = fetched.theirs {
+        if fetched.theirs.is_some() || fetched.unread {
             let key = ready.key.clone();
-            return self.others_make(id, key, Some(tenant));
+            return self.others_make(id, key, fetched.theirs);
         }
         if let Some(brief) = fetched.found {
             self.ready.remove(id);
@@ -352,6 +355,8 @@ struct Asked<'a> {
     key: Option<&'a Key>,
     /// Whether somebody makes it now.
     look: bool,
+    /// Whether somebody was seen to make it.
+    theirs: bool,
 }
 
 /// Whether somebody has made the node meanwhile; else the bytes of its inputs.
@@ -375,9 +380,13 @@ fn fetch(
                 .push((id, format!("{error:#}; it is made here"))),
         }
         if let Some((leases, _)) = store.leases().filter(|_| asked.look) {
-            fetched.theirs = leases.tenant(key);
+            match leases.tenant(key) {
+                Ok(tenant) => fetched.theirs = tenant,
+                // Who makes it is not known to have ended; of one that nobody was seen to make the lease is asked for.
+                Err(_) => fetched.unread = asked.theirs,
+            }
         }
-        if fetched.theirs.is_some() {
+        if fetched.theirs.is_some() || fetched.unread {
             return fetched;
         }
     }

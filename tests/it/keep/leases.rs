@@ -2,7 +2,7 @@
 //! over, whoever lost his stops, and nothing of it is ever in the way.
 
 use super::bucket::{Fault, Server};
-use crate::engine::{Ran, Space, Toy, graph, lines, run_store, toy, write};
+use crate::engine::{Ran, Space, Toy, graph, join, lines, run_store, toy, write};
 use pipe::base::hash::Key;
 use pipe::engine::events::event::{Event, Holder, State};
 use pipe::engine::kind::failure::Class;
@@ -354,6 +354,47 @@ fn a_lease_that_cannot_be_read_is_still_somebody_s() {
             _ => assert_eq!((number, told), (&json!(8), false), "it is taken over"),
         }
     }
+}
+
+/// Nor do the inputs come of what somebody else may still be making.
+#[test]
+fn who_waits_for_a_lease_that_cannot_be_read_pulls_nothing_meanwhile() {
+    let lasts = 3 * LASTS;
+    let server = Server::start(Duration::ZERO);
+    let spec = [write("a", "red"), join("ab", "a", None)];
+    let one = Space::new();
+    assert_eq!(
+        run(&at(&one, &server, None), &spec[..1], |_| {}).states(),
+        ["done"]
+    );
+    let key = one.plan(&spec).plan.nodes[1].decision.key.clone().unwrap();
+    server.add(&name(&key), of_another(7, lasts));
+    server.asked();
+    let (mut looks, mut early) = (0, 0);
+    let hear = |event: &Event| {
+        if let Event::State {
+            state: State::Held { .. },
+            ..
+        } = event
+        {
+            if looks == 0 {
+                server.breaks("GET", "/leases/", Fault::Refused, 1);
+            }
+            looks += 1;
+            let pulled =
+                |(method, path): &&(String, String)| method == "GET" && path.contains("/objects/");
+            early += server.asked().iter().filter(pulled).count();
+        }
+    };
+    let ran = run(&at(&Space::new(), &server, terms(lasts)), &spec, hear);
+    assert_eq!(ran.states(), ["hit", "done"]);
+    assert!(looks > 1, "one of them could not be read");
+    assert_eq!(early, 0, "of what another machine makes");
+    let objects = server.asked();
+    assert!(
+        objects.iter().any(|(_, path)| path.contains("/objects/")),
+        "in the end they come"
+    );
 }
 
 /// What another machine made of it.

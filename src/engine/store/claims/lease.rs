@@ -89,13 +89,15 @@ impl Leases {
         self.remote.terms()
     }
 
-    /// Who has the key's lease, as far as can be told.
-    pub fn tenant(&self, key: &Key) -> Option<Tenant> {
-        let there = self.remote.lease(key, Wait::Node).ok()??;
-        match self.see(key, &there.text, None) {
-            Seen::Of(tenant) => Some(tenant),
-            Seen::Free { .. } => None,
-        }
+    /// Who has the key's lease, if anybody; an error where that cannot be read.
+    pub fn tenant(&self, key: &Key) -> Result<Option<Tenant>> {
+        let there = self.remote.lease(key, Wait::Node)?;
+        Ok(
+            there.and_then(|there| match self.see(key, &there.text, None) {
+                Seen::Of(tenant) => Some(tenant),
+                Seen::Free { .. } => None,
+            }),
+        )
     }
 
     /// Takes the lease of a key, or says who has it.
