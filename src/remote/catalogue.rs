@@ -155,7 +155,9 @@ impl Catalogue {
                     Entry::Occupied(there) => drop(doubtful.insert(there.key().clone())),
                 }
             }
-            all.retain(|key, _| !doubtful.contains(key));
+            // Nor is it known whose word counts where not all have room: anybody's could take that of somebody trusted.
+            let fits = |signed: &Signed| signed.signatures.len() <= pack::SIGNERS;
+            all.retain(|key, signed| !doubtful.contains(key) && fits(signed));
             (names, all)
         })
     }

@@ -21,7 +21,7 @@ pub(crate) const MOST: u64 = 64 << 20;
 const MOST_UNPACKED: u64 = 512 << 20;
 
 /// Signatures of one record.
-const SIGNERS: usize = 64;
+pub(crate) const SIGNERS: usize = 64;
 
 /// Some records by key.
 pub struct Pack {

@@ -2,12 +2,12 @@
 
 use super::bucket::Server;
 use crate::engine::{Space, graph, run_store, write};
-use pipe::base::hash::Digest;
+use pipe::base::hash::{Digest, Key};
 use pipe::engine::events::event::{Event, State};
 use pipe::engine::plan::Wanted;
-use pipe::engine::store::remote::{Anyone, Remote};
+use pipe::engine::store::remote::{Anyone, Remote, Signature, Signed};
 use pipe::engine::system::files::Blob;
-use pipe::remote::{Address, Bucket};
+use pipe::remote::{Address, Bucket, pack};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -154,4 +154,41 @@ fn what_a_run_gives_for_a_record_that_is_there_is_looked_at_again() {
     assert_eq!(lab.server.names("/gc/").len(), 1, "somebody made room");
     assert_eq!(lab.server.names(blob.digest.as_str()).len(), 1);
     assert_eq!(lab.server.names("/actions/").len(), 1);
+}
+
+/// Somebody's words would take the room of those that count.
+#[test]
+fn a_record_with_more_words_than_a_pack_has_room_for_is_in_none_that_is_made_of_many() {
+    const MANY: usize = 64;
+    let lab = Lab::new();
+    let [crowded, other, new] = [1, 2, 3].map(|n| Key::from_bytes(&[n; 32]));
+    let said = |text: &str, signers: Vec<String>| Signed {
+        text: text.into(),
+        signatures: signers
+            .into_iter()
+            .map(|signer| Signature {
+                signer,
+                text: "a word".into(),
+            })
+            .collect(),
+    };
+    for n in 0..MANY {
+        let two = [0, 1].map(|i| format!("somebody-{n}-{i}")).to_vec();
+        let records = [
+            (crowded.clone(), said("one", two)),
+            (other.clone(), said("other", vec!["ada".into()])),
+        ];
+        let (name, bytes) = pack(&records.into()).unwrap();
+        lab.server.add(&format!("/lab/one/index/{name}"), bytes);
+    }
+    let count = |bucket: &Bucket, key: &Key| bucket.known(key).len();
+    assert_eq!(count(&lab.bucket, &crowded), MANY);
+    let published = lab.bucket.publish(&new, &said("new", vec![]), &|_| true);
+    published.unwrap();
+    lab.bucket.settle().unwrap();
+    assert_eq!(lab.server.names("/index/").len(), 2);
+    let address = Address::parse("s3://lab/one").unwrap();
+    let afresh = Bucket::new(address, lab.server.variables());
+    let known = [&crowded, &other, &new].map(|key| count(&afresh, key));
+    assert_eq!(known, [0, 1, 1], "it is asked for by its key");
 }
