@@ -103,12 +103,13 @@ pub fn run(args: &Push) -> Outcome {
         true => store.reconcile(args.verify)?,
         false => Reconciled::default(),
     };
-    let (lacking, mut unread) = lacking(&store, &records, args.verify)?;
+    let (lacking, mut unread) = lacking(&store, &records, args.verify);
     let of_records = found.unread.iter();
     unread.extend(of_records.map(|(key, why)| format!("record {}: {why}", key.short())));
     // What came from there is there, but for bytes that it lost.
     records.retain(|record| store.found(&record.key).is_none() || lacks(record, &lacking));
     let total = records.len();
+    let whole = unread.is_empty();
     let mut pushed = push(&store, records, &lacking);
     pushed.failed.extend(unread);
     let remote = store.remote();
@@ -171,6 +172,7 @@ pub fn run(args: &Push) -> Outcome {
         false => {
             let left = total - pushed.new - pushed.there - pushed.differing.len();
             let told = match left {
+                0 if whole => "the remote did not answer to the end".into(),
                 0 => "not all that lies at the remote was looked at".into(),
                 n => count(n as u64, "record is", "records are") + " not at the remote",
             };
@@ -217,29 +219,33 @@ fn wrong<'a>(
 }
 
 /// Blobs of theirs that are here, and that the remote does not have. `whole`: or whose bytes there are others, which is read; beside
-/// them, what is told of those that cannot be.
-fn lacking(
-    store: &Store,
-    records: &[Record],
-    whole: bool,
-) -> Result<(BTreeSet<Digest>, Vec<String>), Error> {
+/// them, what is told of those of which that cannot be known.
+fn lacking(store: &Store, records: &[Record], whole: bool) -> (BTreeSet<Digest>, Vec<String>) {
     let files = records.iter().flat_map(files);
     let mut blobs: Vec<&Blob> = files.filter(|blob| store.objects().has(blob)).collect();
     blobs.sort_by(|a, b| a.digest.cmp(&b.digest));
     blobs.dedup_by(|a, b| a.digest == b.digest);
     let Some(remote) = store.remote() else {
-        return Ok((BTreeSet::new(), vec![]));
+        return (BTreeSet::new(), vec![]);
     };
-    let mut lacking = remote.lacking(&blobs)?;
-    if !whole {
-        return Ok((lacking, vec![]));
+    let mut unread = vec![];
+    let mut look = |blobs: &[&Blob]| match remote.lacking(blobs) {
+        Ok(lacking) => lacking,
+        Err(error) => {
+            unread.push(format!("{error:#}"));
+            BTreeSet::new()
+        }
+    };
+    let mut lacking = look(&blobs);
+    if whole {
+        blobs.retain(|blob| !lacking.contains(&blob.digest));
+        let doubted = store.doubt_remote(&blobs);
+        if doubted.blobs > 0 {
+            lacking.extend(look(&blobs));
+        }
+        unread.extend(doubted.unread);
     }
-    blobs.retain(|blob| !lacking.contains(&blob.digest));
-    let doubted = store.doubt_remote(&blobs);
-    if doubted.blobs > 0 {
-        lacking.extend(remote.lacking(&blobs)?);
-    }
-    Ok((lacking, doubted.unread))
+    (lacking, unread)
 }
 
 fn files(record: &Record) -> impl Iterator<Item = &Blob> {

@@ -3,6 +3,7 @@
 use super::asking::Endpoint;
 use super::sharing::{CHAIN, folder, made, with, words};
 use super::{Said, Space};
+use crate::keep::bucket::{Fault, Server};
 use pipe::engine::store::Store;
 use pipe::engine::system::clock;
 use serde_json::Value;
@@ -317,6 +318,30 @@ fn push_brings_back_what_the_remote_has_lost() {
     assert_eq!(as_bob(&["push", "--json"]).ok().json()["restored"], 1);
     assert_eq!(fs::read(torn).unwrap(), b"one");
     with(&one, &remote, &["verify", "--all"]).ok();
+}
+
+/// What was given is not lacking for that.
+#[test]
+fn a_remote_that_does_not_say_what_it_has_is_told_and_nothing_else_is_missed() {
+    let space = Space::with(CHAIN);
+    space.pipe(&["keys", "new", "--name", "ada"]).ok();
+    let server = Server::start(Duration::ZERO);
+    let ask = |args: &[&str]| {
+        let mut command = space.command(args);
+        command
+            .env("PIPE_REMOTE", "s3://lab/one")
+            .envs(server.variables());
+        Said::new(command.output().unwrap())
+    };
+    ask(&["run", "r.toml", "-q"]).ok();
+    ask(&["push"]).ok();
+    server.breaks("HEAD", "/objects/", Fault::Refused, usize::MAX);
+    let said = ask(&["push", "--json"]).ends(3);
+    let told = "not all that lies at the remote was looked at; the same command goes on";
+    assert!(said.err.contains(told), "{}", said.err);
+    let said = said.json();
+    assert_eq!((&said["there"], &said["ok"]), (&4.into(), &false.into()));
+    assert_eq!(said["failed"].as_array().unwrap().len(), 1, "{said}");
 }
 
 /// Of as many bytes as there should be, so that only who reads them sees it.

@@ -1,7 +1,7 @@
 //! The care of the store, on records that are put there by hand and on toy nodes: what stays, what goes and in which order, what is
 //! found to be bad.
 
-mod bucket;
+pub mod bucket;
 mod clouds;
 mod evict;
 mod faults;
