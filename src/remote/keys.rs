@@ -41,10 +41,15 @@ impl Identity {
         );
         let bytes = BASE64.decode(key.strip_prefix(PUBLIC).with_context(form)?);
         let public = bytes.ok().and_then(|bytes| bytes.try_into().ok());
-        Ok(Identity {
+        let who = Identity {
             name: name.into(),
             public: public.with_context(form)?,
-        })
+        };
+        ensure!(
+            who.verifying().is_some(),
+            "nobody can sign as this public key: it is none that `pipe keys new` makes"
+        );
+        Ok(who)
     }
 
     /// The key without the name.
@@ -229,6 +234,13 @@ impl Keyring {
         })
     }
 
+    /// Who signed each, where one look at all of them together finds nothing wrong; else each is looked at.
+    pub fn together(&self, records: &[&Signed]) -> Option<Vec<Option<String>>> {
+        let words: Option<Vec<Word>> = records.iter().map(|one| self.word(one)).collect();
+        let words = words.filter(|words| are_true(words))?;
+        Some(words.iter().map(|word| Some(word.name.into())).collect())
+    }
+
     /// Whether what is given to a remote will be signed, or needs to be by nobody who reads it as we do.
     pub fn signs(&self) -> bool {
         self.own.is_some() || self.all
@@ -255,9 +267,8 @@ fn are_true(words: &[Word]) -> bool {
 
 impl Trust for Keyring {
     fn signers(&self, records: &[&Signed]) -> Result<Vec<Option<String>>> {
-        let words: Option<Vec<Word>> = records.iter().map(|one| self.word(one)).collect();
-        match words.filter(|words| are_true(words)) {
-            Some(words) => Ok(words.iter().map(|word| Some(word.name.into())).collect()),
+        match self.together(records) {
+            Some(names) => Ok(names),
             None => records.iter().map(|one| self.signer(one)).collect(),
         }
     }

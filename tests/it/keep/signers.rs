@@ -1,7 +1,14 @@
 //! Whose records are believed: signatures over the whole text of a record, by keys that are made here.
 
+use crate::engine::{Space, Toy, graph, run_store, write};
+use anyhow::{Context, Result, bail};
+use pipe::base::hash::Key;
+use pipe::engine::plan::{self, Wanted};
 use pipe::engine::store::remote::{Signature, Signed, Trust};
 use pipe::remote::keys::{Identity, Keyring, Secret};
+use pipe::remote::{Address, Bucket};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 const RECORD: &str = "{\n  \"key\": \"whatever a record says\"\n}";
 
@@ -103,6 +110,8 @@ fn several_are_believed_together_where_each_is() {
     let due: Vec<_> = (0..9).map(|i| ["ada", "robert"][i % 2]).collect();
     assert_eq!(names, due);
     assert_eq!(together(&[]).unwrap(), []);
+    let at_once = |some: &[Signed]| ring.together(&some.iter().collect::<Vec<_>>());
+    assert_eq!(at_once(&good), Some(together(&good).unwrap()));
 
     for i in [0, 4, 8] {
         let mut changed = good.clone();
@@ -114,6 +123,7 @@ fn several_are_believed_together_where_each_is() {
         let mut bare = good.clone();
         bare[i].signatures.clear();
         for wrong in [changed, swapped, strange, bare] {
+            assert_eq!(at_once(&wrong), None);
             let error = together(&wrong).unwrap_err().to_string();
             assert_eq!(error, refused(&ring, &wrong[i]));
         }
@@ -126,21 +136,93 @@ fn several_are_believed_together_where_each_is() {
     }
 }
 
+/// Says who signed only where one look tells of several, and writes down of how many.
+struct Together {
+    ring: Keyring,
+    looks: Mutex<Vec<usize>>,
+}
+
+impl Trust for Together {
+    fn signer(&self, _: &Signed) -> Result<Option<String>> {
+        bail!("it was looked at alone")
+    }
+
+    fn signers(&self, records: &[&Signed]) -> Result<Vec<Option<String>>> {
+        self.looks.lock().unwrap().push(records.len());
+        let names = self.ring.together(records);
+        names.context("they were not believed together")
+    }
+
+    fn sign(&self, _: &str) -> Result<Option<Signature>> {
+        Ok(None)
+    }
+}
+
+/// More of them than are looked at in one go.
+#[test]
+fn the_records_of_a_plan_are_looked_at_together_and_each_is_its_signer_s() {
+    const EACH: usize = 80;
+    let remote = tempfile::tempdir().unwrap();
+    let bucket = || {
+        let address = Address::parse(remote.path().to_str().unwrap()).unwrap();
+        Arc::new(Bucket::new(address, BTreeMap::new()))
+    };
+    let toys = |who: &str| -> Vec<Toy> {
+        let name = |n: usize| format!("{who}-{n}");
+        (0..EACH).map(|n| write(&name(n), &name(n))).collect()
+    };
+    let (mut all, mut trusted, mut due) = (vec![], vec![], BTreeMap::new());
+    for who in ["ada", "bob"] {
+        let (ring, identity) = key(who);
+        let space = Space::new();
+        let store = space.store().with_remote(bucket(), Arc::new(ring));
+        let graph = graph(&toys(who));
+        let ran = run_store(&store, &graph, &Wanted::default(), |_| {}, |_| {});
+        for toy in toys(who) {
+            due.insert(ran.record(&toy.name).key.clone(), Some(who.to_string()));
+        }
+        trusted.push(identity);
+        all.extend(toys(who));
+    }
+    let trust = Arc::new(Together {
+        ring: Keyring::new(None, &trusted, false),
+        looks: Mutex::default(),
+    });
+    let space = Space::new();
+    let store = space.store().with_remote(bucket(), trust.clone());
+    let plan = plan::plan(&store, &graph(&all), &Wanted::default()).unwrap();
+    let mut each = plan.nodes.iter();
+    assert!(
+        each.all(|node| node.decision.verdict.word() == "hit"),
+        "{:?}",
+        plan.remarks
+    );
+    let signer = |key: &Key| store.found(key).unwrap().signer;
+    let found: BTreeMap<_, _> = due.keys().map(|key| (key.clone(), signer(key))).collect();
+    assert_eq!(found, due);
+    assert_eq!(trust.looks.lock().unwrap().iter().sum::<usize>(), 2 * EACH);
+}
+
 /// The key of which every bit but the sign is that of the neutral element fits `R = S B` for whatever was signed.
 #[test]
 fn a_key_that_fits_signatures_of_nobody_signs_nothing() {
-    let weak = Identity::parse(&format!("eve=ed25519:AQ{}", "A".repeat(41))).unwrap();
-    let ring = Keyring::new(None, std::slice::from_ref(&weak), false);
+    // That one, and one that is no point of the curve.
+    for first in ["AQ", "Ag"] {
+        let line = format!("eve=ed25519:{first}{}", "A".repeat(41));
+        let error = Identity::parse(&line).unwrap_err().to_string();
+        assert!(error.contains("nobody can sign as this"), "{error}");
+    }
+    let (ring, _) = key("ada");
     // R is the neutral element, S is 0.
     let seal = format!("AQ{}", "A".repeat(84));
     let one = Signed {
         text: RECORD.into(),
         signatures: vec![Signature {
-            signer: weak.signer(),
+            signer: format!("01{}", "0".repeat(62)),
             text: format!("eve {seal}"),
         }],
     };
-    assert!(refused(&ring, &one).contains("is of something else"));
+    assert!(refused(&ring, &one).contains("nobody signed it"));
     assert!(ring.signers(&[&one, &one]).is_err());
 }
 
