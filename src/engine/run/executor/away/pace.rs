@@ -70,12 +70,10 @@ impl Pace {
     }
 
     /// Who looks so seldom does not know what happened in between: signs of life may have been kept from all. `closely`: how often one
-    /// means to look. Nobody is left to give signs where the job is over, however seldom one looks.
+    /// means to look. Where the job is over hardly anybody is left to give signs, and one may look as seldom as at what has not begun.
     pub fn lapse(&self, closely: Duration, over: bool) -> Duration {
-        match over {
-            true => Duration::MAX,
-            false => 3 * closely + 2 * AT_WORK.max(self.share),
-        }
+        let seldom = if over { LATER } else { AT_WORK };
+        3 * closely + 2 * seldom.max(self.share)
     }
 }
 
