@@ -110,6 +110,22 @@ fn signs_of_life_are_read_by_the_clock_of_whoever_keeps_them() {
     }
 }
 
+/// A sign of life counts for a minute.
+#[test]
+fn a_clock_that_is_hours_off_takes_nobody_for_dead() {
+    let lab = Lab::slow();
+    let store = store(&lab.path("cache"), true);
+    let _journal = begun(&store, "there", Some(another()));
+    unlocked(&store, "there", now());
+    for hours in [-5, 0, 5] {
+        let mut status = lab.command(&["status", "--json"]);
+        status.env("PIPE_CLOCK_SHIFT", (3600 * hours).to_string());
+        let said = status.output().unwrap();
+        let found: Value = serde_json::from_slice(&said.stdout).unwrap();
+        assert_eq!(found["runs"][0]["alive"], true, "{hours}: {found}");
+    }
+}
+
 #[test]
 fn one_that_has_ended_does_not_live_any_more() {
     let dir = tempfile::tempdir().unwrap();
