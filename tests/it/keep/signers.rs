@@ -167,10 +167,8 @@ fn the_records_of_a_plan_are_looked_at_together_and_each_is_its_signer_s() {
         let address = Address::parse(remote.path().to_str().unwrap()).unwrap();
         Arc::new(Bucket::new(address, BTreeMap::new()))
     };
-    let toys = |who: &str| -> Vec<Toy> {
-        let name = |n: usize| format!("{who}-{n}");
-        (0..EACH).map(|n| write(&name(n), &name(n))).collect()
-    };
+    let names = |who: &str| (0..EACH).map(|n| format!("{who}-{n}")).collect::<Vec<_>>();
+    let toys = |who: &str| -> Vec<Toy> { names(who).iter().map(|n| write(n, n)).collect() };
     let (mut all, mut trusted, mut due) = (vec![], vec![], BTreeMap::new());
     for who in ["ada", "bob"] {
         let (ring, identity) = key(who);
@@ -178,8 +176,8 @@ fn the_records_of_a_plan_are_looked_at_together_and_each_is_its_signer_s() {
         let store = space.store().with_remote(bucket(), Arc::new(ring));
         let graph = graph(&toys(who));
         let ran = run_store(&store, &graph, &Wanted::default(), |_| {}, |_| {});
-        for toy in toys(who) {
-            due.insert(ran.record(&toy.name).key.clone(), Some(who.to_string()));
+        for node in names(who) {
+            due.insert(ran.record(&node).key.clone(), Some(who.to_string()));
         }
         trusted.push(identity);
         all.extend(toys(who));
