@@ -1,6 +1,6 @@
-//! Records of a remote that a plan goes on with while other threads look at who signed them: a signature costs more than all else that is
-//! done with a record. Nothing that was made of them is told, kept or used before all of them are believed; where one is not, it is as if
-//! none had been taken, and each is judged where it is met.
+//! Records of a remote that a plan goes on with while other threads look at who signed them, many at a time: even so, signatures take a
+//! good part of what a plan before a remote takes. Nothing that was made of the records is told, kept or used before all of them are
+//! believed; where one is not, it is as if none had been taken, and each is judged where it is met.
 
 use super::found::Elsewhere;
 use super::remote::{Signed, Trust};
