@@ -73,7 +73,10 @@ pub fn heads(readings: &[(&'static Kind, &Reading)], asked: &[String]) -> Result
     }
     let names: BTreeSet<&str> = found.iter().map(|(_, m)| m.name.as_str()).collect();
     let means = beside::over_seeds(readings.iter().map(|(_, r)| r.metrics.as_slice()));
-    metrics::unknown(&names, asked, |name| doubt::without(name, &means))?;
+    metrics::unknown(&names, asked, |name| {
+        let mut kinds = readings.iter().map(|(kind, _)| *kind);
+        kinds.find_map(|kind| doubt::without(Some(kind), name, &means))
+    })?;
     let headline = metrics::HEADLINE.iter().filter(|n| names.contains(**n));
     let mut wanted: Vec<&str> = match asked.is_empty() {
         true => headline.copied().collect(),

@@ -4,6 +4,7 @@
 use crate::beside::{Beside, MUCH, RATES, behind, find, percent, some, unfinished};
 use crate::metrics::{UNREADABLE, UNSCORABLE, beside_of};
 use base::rows::{Metric, PromptClass};
+use engine::kind::Kind;
 use serde::{Serialize, Serializer};
 
 /// Data has its text.
@@ -261,8 +262,9 @@ pub fn unjudged(shares: &[(f64, String)]) -> String {
     format!("{SAID} {}", each.join(", and of "))
 }
 
-/// Why a metric is not among these, which could be: none of the answers that it is of has a verdict.
-pub fn without(name: &str, all: &[Metric]) -> Option<String> {
+/// Why a metric is not among these, which nodes of this kind could measure: none of the answers that it is of has a verdict.
+pub fn without(kind: Option<&Kind>, name: &str, all: &[Metric]) -> Option<String> {
+    kind?.metric(name)?;
     let share = behind(name, all)?.unjudged?;
     (share >= 1.0).then(|| format!("{SAID} any of the answers behind it"))
 }

@@ -161,7 +161,7 @@ fn what_a_run_has_no_verdict_on_is_shown_over_the_others() {
     assert_eq!(
         row.notes,
         [format!(
-            "defense success, harmful: 3 of 4 runs have a value: {why}"
+            "defense success, harmful: 3 of 4 runs have a value, so nothing is shown: {why}"
         )]
     );
     // Without a gap nothing is said.

@@ -47,15 +47,15 @@ pub fn evaluation(
         return Ok(out);
     }
     out.unjudged = unjudged(sides, node, &readings);
+    let kind = sides.first().and_then(|side| side.kind(node));
     for name in [metric, than] {
         if !out.known.contains(name) {
             let means = beside::over_seeds(readings.iter().map(|(_, r)| r.metrics.as_slice()));
-            let why = lacking(name, &means);
+            let why = lacking(kind, name, &means);
             out.refused = Some(format!("`{node}` measures no `{name}`{why}"));
             return Ok(out);
         }
     }
-    let kind = sides.first().and_then(|side| side.kind(node));
     let compared = compared(kind, (metric, than), &readings);
     out.metrics.push(compared);
     Ok(out)
@@ -71,8 +71,8 @@ fn unjudged(sides: &[&Side], node: &str, readings: &[(Option<String>, Reading)])
     Some(format!("{told}, which no rate counts"))
 }
 
-fn lacking(name: &str, all: &[Metric]) -> String {
-    doubt::without(name, all).map_or(String::new(), |why| format!(": {why}"))
+fn lacking(kind: Option<&Kind>, name: &str, all: &[Metric]) -> String {
+    doubt::without(kind, name, all).map_or(String::new(), |why| format!(": {why}"))
 }
 
 fn compared(
@@ -109,7 +109,7 @@ fn compared(
                 Some(_) => reading.behind(name),
                 None => Err(format!(
                     "it is not measured{}",
-                    lacking(name, &reading.metrics)
+                    lacking(kind, name, &reading.metrics)
                 )),
             };
             values.map_err(|why| format!("`{name}`: {why}"))

@@ -153,7 +153,7 @@ pub fn evaluation(
     let seconds = beside::over_seeds(pairs.iter().map(|p| p.2.metrics.as_slice()));
     let both = beside::over_seeds([firsts.as_slice(), seconds.as_slice()]);
     for name in only.iter().filter(|name| !out.known.contains(*name)) {
-        let why = doubt::without(name, &both);
+        let why = doubt::without(kind, name, &both);
         out.without.extend(why.map(|why| (name.clone(), why)));
     }
     let doubts = doubts([node, against], sides, [&firsts, &seconds]);
@@ -320,8 +320,14 @@ fn compared(kind: Option<&Kind>, name: &str, pairs: &[Sides]) -> Compared {
         let refused = match (a.metric(name), b.metric(name)) {
             (Some(x), Some(y)) if x.unit == unit && y.unit == unit => None,
             (Some(x), Some(y)) => Some(format!("other units: {} and {}", x.unit, y.unit)),
-            (Some(_), None) => Some(format!("only one side measures it{}", unscored(name, b))),
-            (None, _) => Some(format!("only one side measures it{}", unscored(name, a))),
+            (Some(_), None) => Some(format!(
+                "only one side measures it{}",
+                unscored(kind, name, b)
+            )),
+            (None, _) => Some(format!(
+                "only one side measures it{}",
+                unscored(kind, name, a)
+            )),
         };
         let values = match refused {
             None => paired_values(name, a, b),
@@ -345,8 +351,8 @@ fn compared(kind: Option<&Kind>, name: &str, pairs: &[Sides]) -> Compared {
 }
 
 /// Of whoever does not measure a metric: that nobody judged what it is of.
-fn unscored(name: &str, lacks: &Reading) -> String {
-    let why = doubt::without(name, &lacks.metrics);
+fn unscored(kind: Option<&Kind>, name: &str, lacks: &Reading) -> String {
+    let why = doubt::without(kind, name, &lacks.metrics);
     why.map_or(String::new(), |why| format!("; on the other side {why}"))
 }
 

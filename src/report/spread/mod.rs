@@ -133,17 +133,24 @@ pub fn spread(
     let readings = found.iter();
     let readings = readings.flat_map(|m| m.runs.iter().map(|run| (m.kind, run)));
     let heads = asked::heads(&readings.collect::<Vec<_>>(), asked)?;
-    let rows = found.into_iter().map(|Measured { mut row, runs, .. }| {
-        for head in &heads {
-            let places = places(&row, &runs, head);
-            let cell = places
-                .as_ref()
-                .and_then(|places| cell(&row, &runs, head, places));
-            row.notes.extend(note(&row, &runs, head, cell.as_ref()));
-            row.cells.push(cell);
-        }
-        row
-    });
+    let rows = found.into_iter().map(
+        |Measured {
+             mut row,
+             runs,
+             kind,
+         }| {
+            for head in &heads {
+                let places = places(&row, &runs, head);
+                let cell = places
+                    .as_ref()
+                    .and_then(|places| cell(&row, &runs, head, places));
+                row.notes
+                    .extend(note(kind, &row, &runs, head, cell.as_ref()));
+                row.cells.push(cell);
+            }
+            row
+        },
+    );
     Ok(Spread {
         rows: rows.collect(),
         metrics: heads,
@@ -311,8 +318,8 @@ fn depends(all: &[Seeds], keys: &[&Key]) -> (Vec<usize>, Vec<String>) {
     (kept.collect(), names.collect())
 }
 
-/// The places of the runs that a metric is shown over: all that have a value, but those of values of an axis under which too many lack
-/// one. None where of an axis less than two values are left.
+/// The places of the runs that a metric is shown over: all, less those of a value of an axis under which the largest share lacks one, one
+/// such value after the other until none lacks one, which may be more than have to go. None where of an axis less than two values are left.
 fn places(row: &Row, runs: &[Reading], head: &Head) -> Option<Vec<usize>> {
     if row.problem.is_some() {
         return None;
@@ -345,21 +352,27 @@ fn levels_of(row: &Row, places: &[usize]) -> Vec<usize> {
 }
 
 /// That runs lack a value, where some have one or could have.
-fn note(row: &Row, runs: &[Reading], head: &Head, cell: Option<&Cell>) -> Option<String> {
+fn note(
+    kind: &Kind,
+    row: &Row,
+    runs: &[Reading],
+    head: &Head,
+    cell: Option<&Cell>,
+) -> Option<String> {
     let (lacking, having): (Vec<&Reading>, Vec<&Reading>) =
         { runs.iter() }.partition(|run| run.metric(&head.metric).is_none());
     if row.problem.is_some() || lacking.is_empty() {
         return None;
     }
     let lack = beside::over_seeds(lacking.iter().map(|run| run.metrics.as_slice()));
-    let why = doubt::without(&head.metric, &lack);
+    let why = doubt::without(Some(kind), &head.metric, &lack);
     if having.is_empty() && why.is_none() {
         return None;
     }
     let have = format!("{} of {} runs have a value", having.len(), runs.len());
     let then = match cell {
         Some(cell) => format!(", and it is over {}", cell.runs),
-        None => String::new(),
+        None => ", so nothing is shown".into(),
     };
     let why = why.map_or(String::new(), |why| format!(": {why}"));
     Some(format!("{}: {have}{then}{why}", head.label))

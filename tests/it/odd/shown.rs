@@ -557,6 +557,9 @@ fn a_rate_that_no_verdict_is_there_for_does_not_vanish_without_a_word() {
     };
     let why = "nothing here measures `defense`: the judge said nothing readable of any of the answers behind it";
     assert!(asked("defense").contains(why), "{}", asked("defense"));
+    // Nobody judged what no evaluation measures either.
+    let slip = asked("defense/plian");
+    assert!(!slip.contains("the judge"), "{slip}");
     assert!(asked("complience").contains("did you mean `compliance`?"));
 }
 
