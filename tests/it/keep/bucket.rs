@@ -392,15 +392,14 @@ fn answer(state: &mut State, request: &Request) -> (u16, String, Vec<u8>) {
         "POST" if request.query.contains_key("delete") => {
             let text = String::from_utf8_lossy(&request.body).into_owned();
             let keys = text.split("<Key>").skip(1);
-            for key in keys.filter_map(|rest| rest.split_once("</Key>")) {
-                let name = format!("{}/{}", request.path.trim_end_matches('/'), key.0);
+            let mut answer = String::from("<DeleteResult>");
+            for (key, _) in keys.filter_map(|rest| rest.split_once("</Key>")) {
+                let name = format!("{}/{key}", request.path.trim_end_matches('/'));
                 state.objects.remove(&name);
+                answer += &format!("<Deleted><Key>{key}</Key></Deleted>");
             }
-            (
-                200,
-                String::new(),
-                b"<DeleteResult></DeleteResult>".to_vec(),
-            )
+            answer += "</DeleteResult>";
+            (200, String::new(), answer.into_bytes())
         }
         other => panic!("no such request: {other} {}", request.path),
     }
