@@ -385,6 +385,11 @@ fn samples_by_kernels() {
     played(sampler::what_cannot_be_sampled_is_refused_as_the_kernels_refuse_it);
 }
 
+#[test]
+fn a_broken_window_by_kernels() {
+    played(super::learner::a_window_that_is_broken_or_empty_is_told_as_the_kernels_tell_it);
+}
+
 /// What a kernel counts in 32 bits is refused in words where it does not fit.
 #[test]
 fn a_launch_counts_what_it_is_given() {

@@ -329,7 +329,7 @@ fn a_learner_on_a_device_repeats_its_bytes() {
 }
 
 #[test]
-fn a_window_that_is_broken_or_empty_is_told_as_the_kernels_tell_it() {
+pub(super) fn a_window_that_is_broken_or_empty_is_told_as_the_kernels_tell_it() {
     for (family, head) in FAMILIES {
         let mut weights = weights(family, head);
         // The embedding of token 30 is no number.
@@ -339,7 +339,8 @@ fn a_window_that_is_broken_or_empty_is_told_as_the_kernels_tell_it() {
             ids: ids.to_vec(),
             mask: vec![true; ids.len()],
         };
-        let mut rows = vec![row(&[3, 4, 5]), row(&[6, 30, 7, 8]), row(&[30, 1])];
+        // In the first place of its row: what comes before it is broken by some products, as 0 x NaN, and not by others.
+        let mut rows = vec![row(&[3, 4, 5]), row(&[30, 6, 7, 8]), row(&[30, 1])];
         if head == Head::Tied {
             // Every logit hangs on a tied table.
             rows.remove(0);
