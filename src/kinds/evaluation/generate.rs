@@ -334,6 +334,7 @@ fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Re
     let mut rows = RowWriter::create(&ctx.output("completions"))?;
     let mut unanswered: BTreeMap<String, usize> = BTreeMap::new();
     let mut withheld: BTreeMap<Withheld, usize> = BTreeMap::new();
+    let mut unread = 0;
     answered.each(|i, begun, outcome| {
         let (prompt, sample) = (&prompts[i / p.samples], i % p.samples);
         let row = Completion {
@@ -356,6 +357,7 @@ fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Re
                 let why = answers::withheld(&answer, &response, begun.as_deref());
                 why.into_iter()
                     .for_each(|why| *withheld.entry(why).or_default() += 1);
+                unread += u64::from(draw.logprobs && answer.logps.is_none());
                 return rows.push(&Completion {
                     withheld: why,
                     response,
@@ -380,6 +382,12 @@ fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Re
         }
     })?;
     tell(ctx, rejected, &unanswered, &withheld);
+    if unread > 0 {
+        let responses = count(unread, "response", "responses");
+        ctx.log(&format!(
+            "{responses} without the log-probabilities that `logprobs` asks for: the service sent none"
+        ));
+    }
     let rows = rows.finish()?;
     ensure!(rows > 0, "the service would not answer any prompt");
     Ok(())

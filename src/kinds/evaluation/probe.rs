@@ -120,6 +120,7 @@ fn serve(opening: &Opening) -> Result<Box<dyn Served>> {
             safety_snap: p.safety_snap,
         },
         scorers: &p.scorers,
+        asks_finished: false,
         rules: json!({}),
         worth: Box::new(|value, _, _| Ok(value)),
     };

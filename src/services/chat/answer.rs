@@ -18,7 +18,7 @@ pub struct Answer {
     /// It holds a call of a tool.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub called: bool,
-    /// Of this answer; of several in one reply, their mean.
+    /// Of this answer; of several in one reply, their mean. Estimated where the server does not count them.
     pub tokens: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logps: Option<Vec<f64>>,

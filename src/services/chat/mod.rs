@@ -237,11 +237,12 @@ impl Protocol for Chat {
     fn read(&self, asks: &[&Ask], body: &Value) -> Result<Reply<Answer>, String> {
         let mut reply = read::reply(body, asks.len(), self.plain, self.sampling.max_tokens)?;
         // llama.cpp counts the tokens of the first choice only.
-        if self.dialect == Dialect::LlamaCpp && asks.len() > 1 {
-            if let Some(usage) = &mut reply.usage {
-                usage.completion *= asks.len() as u64;
-                usage.estimated = true;
-            }
+        if self.dialect == Dialect::LlamaCpp
+            && asks.len() > 1
+            && let Some(usage) = &mut reply.usage
+        {
+            usage.completion *= asks.len() as u64;
+            usage.estimated = true;
             for answer in reply.answers.iter_mut().flatten() {
                 answer.tokens *= asks.len() as u64;
             }

@@ -2,7 +2,7 @@
 //! several reasons.
 
 use super::answer::Answer;
-use crate::protocol::{Reply, Usage};
+use crate::protocol::{Reply, Usage, estimate};
 use serde_json::Value;
 
 /// Says `finish_reason` where a server gave up on an answer (DeepSeek, SGLang, routers): it is none.
@@ -61,7 +61,7 @@ pub fn reply(body: &Value, n: usize, plain: bool, limit: u64) -> Result<Reply<An
     let choices = choices.ok_or("it has no `choices`")?;
     let usage = usage(body);
     let served = body.get("model").and_then(Value::as_str).map(String::from);
-    let each = usage.map_or(0, |u| u.completion / choices.len().max(1) as u64);
+    let each = usage.map(|u| u.completion / choices.len().max(1) as u64);
     let number = |choice: &Value| choice.get("index").and_then(Value::as_u64);
     // Some servers give all of them the same number.
     let numbered = choices.len() != n || choices.iter().any(|c| number(c) != number(&choices[0]));
@@ -80,7 +80,7 @@ pub fn reply(body: &Value, n: usize, plain: bool, limit: u64) -> Result<Reply<An
                 continue;
             }
         };
-        answer.tokens = each;
+        answer.tokens = each.unwrap_or_else(|| written(&answer));
         answer.served = served.clone();
         if answer.stop.is_empty() {
             let full = usage.is_some_and(|u| u.completion >= limit * n as u64);
@@ -96,6 +96,15 @@ pub fn reply(body: &Value, n: usize, plain: bool, limit: u64) -> Result<Reply<An
         served,
         usage,
     })
+}
+
+/// Tokens of an answer that the server did not count.
+fn written(answer: &Answer) -> u64 {
+    let logps = answer.logps.as_ref().map(Vec::len);
+    let counted = answer.token_ids.as_ref().map(Vec::len).or(logps);
+    let reasoning = || answer.reasoning.as_deref().map_or(0, estimate);
+    let guessed = || estimate(&answer.content) + reasoning();
+    counted.map_or_else(guessed, |n| n as u64)
 }
 
 /// Why Google's filter kept the prompt from the model, where it did.
@@ -152,8 +161,12 @@ fn answer(choice: &Value, plain: bool) -> Result<Answer, String> {
     if BROKEN_OFF.contains(&&*stop) {
         return Err(format!("an answer broke off: `finish_reason` is `{stop}`"));
     }
+    let place = message.get(if plain { "text" } else { "content" });
     let mut parts = Parts::default();
-    parts.add(message.get(if plain { "text" } else { "content" }));
+    parts.add(place);
+    if parts.textless {
+        return Err("a part of a choice's `content` is a text without `text`".into());
+    }
     let reasoning = apart(message).or(some(parts.reasoning.join("\n")));
     let refusal = text(message.get("refusal")).and_then(some);
     let refusal = refusal.or(some(parts.refusal));
@@ -161,10 +174,10 @@ fn answer(choice: &Value, plain: bool) -> Result<Answer, String> {
         let call = message.get(name);
         call.is_some_and(|c| c.is_object() || c.as_array().is_some_and(|c| !c.is_empty()))
     });
-    // Nothing at all may be an answer: a limit that was reached in reasoning that is not shown, a filter. It says so.
     let content = parts.content;
-    if content.is_none() && reasoning.is_none() && refusal.is_none() && !called && stop.is_empty() {
-        return Err("a choice has neither content nor reasoning nor refusal".into());
+    let told = reasoning.is_some() || refusal.is_some() || called;
+    if content.is_none() && !(filtered(&stop) || !plain && (told || says_nothing(place, &stop))) {
+        return Err(lacking(choice, plain).into());
     }
     Ok(Answer {
         reasoning,
@@ -176,6 +189,23 @@ fn answer(choice: &Value, plain: bool) -> Result<Answer, String> {
         token_ids: token_ids(choice),
         ..nothing()
     })
+}
+
+/// Whether a chat's message without a text is an answer all the same: a limit was reached in reasoning that is not shown, a model declined
+/// or called a tool, or it ended, and the place of the text is there and empty (SGLang). What has no such place has no answer.
+fn says_nothing(place: Option<&Value>, stop: &str) -> bool {
+    limited(stop) || refuses(stop) || calls(stop) || place == Some(&NULL) && !stop.is_empty()
+}
+
+/// What a choice without a text lacks.
+fn lacking(choice: &Value, plain: bool) -> &'static str {
+    match (plain, choice.get("message").is_some()) {
+        (true, true) => {
+            "a choice has a `message` and no `text`, as if it were a chat's: does this place continue texts?"
+        }
+        (true, false) => "a choice has no text in `text`",
+        (false, _) => "a choice has no text in `content`, and neither reasoning nor refusal",
+    }
 }
 
 /// `finish_reason`; routers hide a filter of the provider's behind a common word, and tell it besides.
@@ -204,6 +234,8 @@ struct Parts {
     content: Option<String>,
     reasoning: Vec<String>,
     refusal: String,
+    /// A part that says it is a text has none.
+    textless: bool,
 }
 
 impl Parts {
@@ -222,7 +254,10 @@ impl Parts {
                 } else if let Some(refusal) = text(part.get("refusal")) {
                     self.refusal += &refusal;
                 } else {
-                    self.add(part.get("text"));
+                    let text = part.get("text");
+                    let there = text.is_some_and(|t| t.is_string() || t.is_array());
+                    self.textless |= kind.contains("text") && !there;
+                    self.add(text);
                 }
             }
             _ => {}

@@ -372,6 +372,7 @@ impl<'a, P: Protocol> Flight<'a, P> {
             self.calls.retries += 1;
         }
         let (protocol, client) = (self.protocol, self.http);
+        let url = self.url();
         let asks = self.refs(&request.asks);
         self.flying.push(Box::pin(async move {
             let left = Instant::now();
@@ -384,7 +385,9 @@ impl<'a, P: Protocol> Flight<'a, P> {
                 read.map_err(|wrong| {
                     paid = protocol.usage(&body);
                     let said = http::beginning(&body.to_string());
-                    Fault::Senseless(format!("the reply makes no sense: {wrong}: {said}"))
+                    Fault::Senseless(format!(
+                        "the reply of POST {url} makes no sense: {wrong}: {said}"
+                    ))
                 })
             });
             Landed {

@@ -338,13 +338,18 @@ impl<P: Protocol> Flight<'_, P> {
         format!("{host} refuses: {reason} ({where_to})")
     }
 
-    /// What was asked, and with which key where that may be what is wrong.
-    fn where_to(&self, status: u16) -> String {
+    /// The place that is asked; no key is in it.
+    pub(super) fn url(&self) -> String {
         let url = self.endpoint.shown(self.protocol.path());
-        let url = match &self.endpoint.key {
+        match &self.endpoint.key {
             Some(secret) => secret.redact(&url),
             None => url,
-        };
+        }
+    }
+
+    /// What was asked, and with which key where that may be what is wrong.
+    fn where_to(&self, status: u16) -> String {
+        let url = self.url();
         let key = match (&self.endpoint.key, self.endpoint.bare_key()) {
             _ if ![401, 403].contains(&status) || self.answers() => String::new(),
             (Some(secret), None) => format!("; the key in `{}` was sent", secret.name()),

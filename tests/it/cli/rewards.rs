@@ -145,7 +145,7 @@ impl Drop for Serving {
 
 /// A row that a moderation judges: its answer is worth 1 - its length / 100.
 fn row(text: &str) -> Value {
-    json!({ "class": "harmful", "prompt": "how", "response": text })
+    json!({ "class": "harmful", "prompt": "how", "response": text, "finished": true })
 }
 
 fn texts(of: &str, n: usize) -> Vec<String> {
@@ -250,7 +250,7 @@ fn what_is_wrong_with_a_question_is_said_with_its_row() {
     let space = Space::with(WORLD);
     let served = Serving::new(&space);
     let rows = |row: Value| json!({ "rows": [row] }).to_string();
-    let whole = json!({ "class": "harmful", "prompt": "p", "response": "r" });
+    let whole = json!({ "class": "harmful", "prompt": "p", "response": "r", "finished": true });
     let with = |name: &str, value: Value| {
         let mut row = whole.clone();
         row[name] = value;
@@ -280,6 +280,8 @@ fn what_is_wrong_with_a_question_is_said_with_its_row() {
             "row 0: unknown field `respons`",
         ),
         (with("finished", json!("yes")), "row 0: invalid type"),
+        // The node penalises what ran into the limit: a row that does not say so may have.
+        (with("finished", Value::Null), "row 0: it has no `finished`"),
         (
             rows(whole.clone()),
             "row 0: the reward of class `harmful` reads the truth",

@@ -207,6 +207,35 @@ fn nulls_are_read_as_what_they_mean() {
             ),
             None,
         ),
+        // No place for the text, where nothing says why; or something else in it.
+        (
+            message(
+                json!({ "finish_reason": "stop", "message": { "role": "assistant" } }),
+                told.clone(),
+            ),
+            None,
+        ),
+        (
+            message(
+                json!({ "finish_reason": "stop", "message": { "content": 7 } }),
+                told.clone(),
+            ),
+            None,
+        ),
+        (
+            message(
+                json!({ "finish_reason": "stop", "message": { "content": [{ "type": "text" }] } }),
+                told.clone(),
+            ),
+            None,
+        ),
+        (
+            message(
+                json!({ "finish_reason": "stop", "message": { "content": null } }),
+                told.clone(),
+            ),
+            Some(("", None, "stop")),
+        ),
         (json!({ "choices": null }), None),
         (
             json!({ "error": null, "choices": [{ "finish_reason": "stop", "message": { "content": "a" } }] }),
@@ -233,6 +262,66 @@ fn nulls_are_read_as_what_they_mean() {
                 "{reply}"
             ),
         }
+    }
+}
+
+/// The shape of a chat where texts are continued: no answer at all, and nothing of it is kept.
+#[test]
+fn a_continuation_without_a_text_is_no_empty_answer() {
+    let message = json!({ "role": "assistant", "content": "a" });
+    let of_chat =
+        |stop: &str| json!({ "choices": [{ "finish_reason": stop, "message": message }] });
+    let plain = || Chat {
+        plain: true,
+        ..chat()
+    };
+    let asks = [Ask {
+        input: Input::Text("why".into()),
+        sample: 0,
+    }];
+    let replies = [
+        of_chat("stop"),
+        of_chat("length"),
+        json!({ "choices": [{ "finish_reason": "stop", "text": null }] }),
+    ];
+    for reply in replies {
+        let space = Space::new();
+        let odd = reply.clone();
+        let server = Server::new(move |_, _| Act::Json(odd.clone()));
+        let asked = asked_of(plain(), &endpoint(&server), &space.folder(), &asks);
+        let said = asked.result.unwrap_err().to_string();
+        let place = format!("POST {}/completions", server.url());
+        assert!(said.contains(&place) && said.contains("`text`"), "{said}");
+        assert_eq!(server.requests(), 5, "{reply}");
+        let good = Server::good();
+        let asked = asked_of(plain(), &endpoint(&good), &space.folder(), &asks);
+        assert_eq!(asked.answers()[0].content, "why by 0", "{reply}");
+    }
+    // What a filter kept back has none.
+    let server = Server::script(&[Act::Json(of_chat("content_filter"))]);
+    let asked = asked_of(plain(), &endpoint(&server), &Space::new().folder(), &asks);
+    assert_eq!(asked.answers()[0].stop, "content_filter");
+}
+
+/// Tokens that nobody counted are about as many as the text has, and not none.
+#[test]
+fn tokens_without_a_count_are_estimated() {
+    let choice = |more: Value| {
+        let mut choice =
+            json!({ "finish_reason": "stop", "message": { "content": "twelve bytes" } });
+        let members = more.as_object().unwrap().clone();
+        choice.as_object_mut().unwrap().extend(members);
+        json!({ "choices": [choice] })
+    };
+    let logprobs = json!({ "content": [{ "logprob": -0.5 }, { "logprob": -1.0 }] });
+    for (reply, tokens) in [
+        (choice(json!({})), 12 / 3 + 1),
+        (choice(json!({ "logprobs": logprobs })), 2),
+        (choice(json!({ "token_ids": [1, 2, 3] })), 3),
+    ] {
+        let server = Server::script(&[Act::Json(reply.clone())]);
+        let asked = Space::new().ask(&endpoint(&server), &[ask("why", 0)]);
+        assert_eq!(asked.answers()[0].tokens, tokens, "{reply}");
     }
 }
 

@@ -34,7 +34,7 @@ pub const TECHNIQUE: &str = "technique";
 
 pub const KIND: Kind = Kind {
     name: "pap",
-    revision: 1,
+    revision: 2,
     role: Role::Generates,
     summary: "attacks by persuasion: an attacker rewrites each prompt by several techniques",
     about: "One call of the attacker a technique, in HarmBench's order; the model that is attacked is not asked. Of a reply the answer \
@@ -182,6 +182,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         From::Model | From::Endpoint => persuaded(ctx, &p, &exec, &ways, &prompts)?,
     };
     let mut out = CaseWriter::create(ctx, KIND.name)?;
+    let asks = p.attacker.from != From::World;
     let (mut refused, mut empty) = (0, 0);
     for (prompt, replies) in prompts.iter().zip(replies.chunks(ways.len())) {
         let (mut texts, mut steps) = (vec![], vec![]);
@@ -193,7 +194,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             steps.push(AttackStep {
                 text: text.clone(),
                 case,
-                queries: u64::from(reply.tokens > 0),
+                queries: u64::from(asks && reply.rejected.is_none()),
                 tokens: reply.tokens,
                 note,
                 ..AttackStep::new(&prompt.id, t as u32, 0, p.seed)

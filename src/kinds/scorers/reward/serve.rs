@@ -4,7 +4,7 @@
 //!     {"rewards": [0.93, null, …], "scores": [{"format": 1.0, "safety": 0.93}, …], "unscorable": 1}
 //!
 //! A row is one of the artifact `prompts` (its other fields may stay) with `response`, and `finished`: false where the length limit
-//! ended it. Rows of questions that come while others are scored are scored together, as one batch of the client: what is asked
+//! ended it; a row has to say so where the node's `truncated` makes anything of it. Rows of questions that come while others are scored are scored together, as one batch of the client: what is asked
 //! at once is within the limits of one node. Where a score hangs on what is scored beside it (`z-score`), a question is by itself.
 
 use super::{Route, Scored};
@@ -38,6 +38,8 @@ pub struct Declared<'a> {
     pub settings: Settings,
     pub scorers: &'a ScorerParams,
     pub worth: Box<Worth>,
+    /// It hangs on whether a response ended by itself.
+    pub asks_finished: bool,
     /// What `worth` does, by parameter.
     pub rules: Value,
 }
@@ -51,6 +53,7 @@ struct Rewards {
     classes: BTreeSet<PromptClass>,
     of_world: BTreeSet<PromptClass>,
     worth: Box<Worth>,
+    asks_finished: bool,
     about: Value,
     stop: Stopping,
     say: Say,
@@ -82,8 +85,8 @@ struct Row {
     class: PromptClass,
     prompt: String,
     response: String,
-    #[serde(default = "yes")]
-    finished: bool,
+    #[serde(default)]
+    finished: Option<bool>,
     #[serde(default)]
     truth: Option<Truth>,
     /// What of the response was written for the model.
@@ -100,10 +103,6 @@ struct Row {
     _labels: IgnoredAny,
     #[serde(default, rename = "attacked")]
     _attacked: IgnoredAny,
-}
-
-fn yes() -> bool {
-    true
 }
 
 impl Row {
@@ -149,6 +148,7 @@ pub fn open(opening: &Opening, declared: Declared) -> Result<Box<dyn Served>> {
         waiting: Mutex::default(),
         classes,
         worth: declared.worth,
+        asks_finished: declared.asks_finished,
         stop: opening.stop.clone(),
         say: opening.say.clone(),
         tally: Mutex::default(),
@@ -192,7 +192,7 @@ impl Served for Rewards {
         let scored = self.scored(&question)?;
         let mut rewards = vec![];
         for (row, scored) in question.rows.iter().zip(&scored) {
-            let worth = (self.worth)(scored.value, row.finished, &row.id);
+            let worth = (self.worth)(scored.value, row.finished != Some(false), &row.id);
             rewards.push(worth.map_err(|error| Refused::Unanswerable(format!("{error:#}")))?);
         }
         let unscorable = scored.iter().filter(|s| s.value.is_none()).count();
@@ -243,6 +243,11 @@ impl Rewards {
                 return Err(Refused::Wrong(format!(
                     "row {i}: the reward table has no entry for class `{word}`; it has {}",
                     known.join(", ")
+                )));
+            }
+            if self.asks_finished && row.finished.is_none() {
+                return Err(Refused::Wrong(format!(
+                    "row {i}: it has no `finished`, and what a response is worth that ran into the length limit hangs on it"
                 )));
             }
             if self.of_world.contains(&row.class) && row.truth.is_none() {

@@ -41,7 +41,7 @@ use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
 use learn::learner::Policy;
 use learn::tokenizer::Tokenizer;
 use learn::train::{self, Hyperparameters};
-use params::{AppliedTo, Exec, Params, Sampler};
+use params::{AppliedTo, Exec, Params, Sampler, Truncated};
 use rollouts::{Rollouts, of_groups, sampling};
 use serde_json::json;
 use served::{Served as ServedRollouts, Source};
@@ -272,6 +272,7 @@ fn serve(opening: &Opening) -> Result<Box<dyn Served>> {
             safety_snap: p.safety_snap,
         },
         scorers: &p.scorers.clone(),
+        asks_finished: p.truncated != Truncated::Score,
         rules,
         worth: Box::new(move |value, finished, prompt| p.worth(value, finished, prompt)),
     };
