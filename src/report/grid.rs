@@ -3,6 +3,7 @@
 
 use crate::asked::{self, Head};
 use crate::beside::{self, Beside};
+use crate::compare::measures;
 use crate::devices;
 use crate::doubt::{self, Doubt};
 use crate::metrics;
@@ -17,6 +18,7 @@ use base::hash::Key;
 use engine::graph::Node;
 use engine::kind::Kind;
 use engine::store::Store;
+use engine::store::record::Record;
 use serde::Serialize;
 
 #[derive(Clone, Debug, Serialize)]
@@ -28,6 +30,9 @@ pub struct Grid {
     /// That rows were computed under different numerics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub numerics: Option<String>,
+    /// That rows of one node were not measured in the same way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub otherwise: Vec<String>,
 }
 
 /// An evaluation of a recipe under one choice of its axes, all seeds together.
@@ -91,6 +96,11 @@ pub fn grid(store: &Store, sides: &[&Side], asked: &[String], nodes: &[String]) 
     let readings = readings.flat_map(|m| m.seeds.iter().map(|seed| (m.kind, seed)));
     let heads = asked::heads(&readings.collect::<Vec<_>>(), asked)?;
     let numerics = apart(measured.iter().map(|m| &m.row));
+    let each = measured.iter().filter_map(|m| {
+        let name = format!("`{}` of `{}`", m.row.node, m.row.label());
+        Some((m.row.node.as_str(), name, m.kind, m.record?))
+    });
+    let otherwise = measures::beside_each_other(each);
     let rows = measured.into_iter().map(|Measured { mut row, seeds, .. }| {
         let mean = beside::over_seeds(seeds.iter().map(|s| s.metrics.as_slice()));
         row.warning = Doubt::of(&format!("`{}` of `{}`", row.node, row.label()), &mean);
@@ -106,14 +116,16 @@ pub fn grid(store: &Store, sides: &[&Side], asked: &[String], nodes: &[String]) 
         metrics: heads,
         missing: missing::lines(&lacking),
         numerics,
+        otherwise,
     })
 }
 
-/// A row without cells, the metrics of its seeds, and the kind of node that wrote them.
-struct Measured {
+/// A row without cells, the metrics of its seeds, the kind of node that wrote them and the first record.
+struct Measured<'a> {
     row: Row,
     seeds: Vec<Reading>,
     kind: &'static Kind,
+    record: Option<&'a Record>,
 }
 
 fn row<'a>(
@@ -121,7 +133,7 @@ fn row<'a>(
     variants: &[&'a Side],
     node: &'a Node,
     lacking: &mut Vec<(&'a Side, &'a str)>,
-) -> Result<Measured> {
+) -> Result<Measured<'a>> {
     let (kind, node) = (node.kind, node.name.as_str());
     let mut row = Row {
         recipe: variants[0].recipe.clone(),
@@ -153,7 +165,12 @@ fn row<'a>(
     }
     row.seeds = seeds.len();
     row.keys.sort();
-    Ok(Measured { row, seeds, kind })
+    Ok(Measured {
+        row,
+        seeds,
+        kind,
+        record: variants.iter().find_map(|side| side.record(node)),
+    })
 }
 
 /// The first two rows that were not computed alike.
@@ -255,6 +272,7 @@ fn warnings(grid: &Grid) -> impl Iterator<Item = String> {
     let each = grid.rows.iter().filter_map(|r| r.warning.clone());
     let told = doubt::warnings(each).into_iter();
     let told = told.chain(grid.numerics.clone());
+    let told = told.chain(grid.otherwise.iter().cloned());
     told.map(|text| format!("warning: {text}"))
 }
 

@@ -5,6 +5,7 @@ use pipe::base::claim::Axes;
 use pipe::base::rows::{METRICS, Measured, Metric};
 use pipe::report::compare::structure::{Change, Changed};
 use pipe::report::compare::{Asked, Comparison, Costs, compare, show};
+use pipe::report::grid::grid;
 use pipe::report::reading::{Over, Reading};
 use pipe::report::side::Side;
 
@@ -256,6 +257,52 @@ fn another_judge_is_no_comparison() {
         told.starts_with("not measured in the same way: the kind's revision: "),
         "{told}"
     );
+}
+
+/// The rewards that RL is measured by are a judge's too: compared where only the training differs, and a table says where they cannot be.
+#[test]
+fn held_out_rewards_of_two_judges_are_no_comparison() {
+    let space = Space::new();
+    let sides = |name: &str, settings: &str| {
+        let rl = format!(
+            "{BASE}[node.rl]\nkind = \"grpo\"\nsteps = 2\n\
+             in = {{ model = \"model\", prompts = \"prompts.rl\", validation = \"prompts.validation\" }}\n\
+             reward = {{ harmful = \"1 - strongreject\", harmless = \"task\", ambiguous = \"task\" }}\n\
+             judge.url = \"http://h/v1\"\n{settings}\n"
+        );
+        space.file(name, &rl.replace("\"base\"", &format!("\"{name}\"")));
+        let row = |i: usize| (format!("p{i}"), vec![("held_out_reward/after", 0.5)]);
+        space.sides(name, &[], |_, _| Some((0..4).map(row).collect()))
+    };
+    let a = sides("a.toml", "judge.model = \"m\"");
+    let table = |b: &[Side]| {
+        let all = [refs(&a), refs(b)].concat();
+        let asked = ["held_out_reward/after".to_string()];
+        grid(&space.store, &all, &asked, &["rl".to_string()]).unwrap()
+    };
+    for (settings, told) in [
+        ("judge.model = \"m\"\nlr = 1e-3\nkl.coefficient = 0.1", None),
+        (
+            "judge.model = \"n\"",
+            Some("parameter `judge.model`: \"m\" -> \"n\""),
+        ),
+        (
+            "judge.model = \"m\"\njudge.max_tokens = 9",
+            Some("parameter `judge.max_tokens`: nothing -> 9"),
+        ),
+        (
+            "judge.model = \"m\"\nunscorable = \"zero\"",
+            Some("parameter `unscorable`: \"fail\" -> \"zero\""),
+        ),
+    ] {
+        let b = sides("b.toml", settings);
+        let found = one(&space, &a, &b);
+        let rl = found.evaluations.iter().find(|e| e.node == "rl").unwrap();
+        let said = told.map(|told| format!("not measured in the same way: {told}"));
+        assert_eq!(rl.refused, said, "{settings}");
+        let beside = said.map(|said| format!("`rl` of `a.toml` and `rl` of `b.toml` are {said}"));
+        assert_eq!(table(&b).otherwise, beside.into_iter().collect::<Vec<_>>());
+    }
 }
 
 #[test]

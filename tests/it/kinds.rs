@@ -72,8 +72,17 @@ fn every_kind_says_what_it_does() {
         let attacks = kind.outputs.iter().any(|o| o.ty == Type::Cases);
         let known = kind.role == Role::Runs || kind.relabels == attacks;
         assert!(known, "{name} labels its cases by the attack");
-        for port in kind.inputs.iter().filter(|p| p.purpose != Purpose::Taken) {
-            assert_eq!(port.ty, Type::Prompts, "{name}: {}", port.name);
+        for port in kind.inputs {
+            let model = matches!(port.ty, Type::Model | Type::RewardModel);
+            match port.purpose {
+                Purpose::Taken => assert!(
+                    port.ty != Type::RewardModel || kind.role == Role::Runs,
+                    "{name}: {} judges",
+                    port.name
+                ),
+                Purpose::Judging => assert!(model, "{name}: {}", port.name),
+                _ => assert_eq!(port.ty, Type::Prompts, "{name}: {}", port.name),
+            }
         }
     }
 }

@@ -51,7 +51,7 @@ fn seconds(kind: &str) -> f64 {
     }
 }
 
-/// What an evaluation measured: by prompt, by metric. Names that begin with `reasoning/tokens` are tokens, others that begin with
+/// What a node that measures measured: by prompt, by metric. Names that begin with `reasoning/tokens` are tokens, others that begin with
 /// `reasoning` words, and the rest shares.
 pub type Rows = Vec<(String, Vec<(&'static str, f64)>)>;
 
@@ -145,7 +145,7 @@ impl Space {
                     digest: Digest::new(digest),
                     files: vec![],
                 };
-                let measures = ["evaluate", "lengths"].contains(&node.kind.name);
+                let measures = ["evaluate", "lengths", "grpo"].contains(&node.kind.name);
                 if measures && output.name == "metrics" {
                     let Some(rows) = measured(&node.name, &side.axes) else {
                         break;

@@ -46,7 +46,7 @@ pub struct Port {
     pub purpose: Purpose,
 }
 
-/// What becomes of the rows that a port brings.
+/// What becomes of what a port brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// They are passed on or learned from.
@@ -57,6 +57,8 @@ pub enum Purpose {
     Measured,
     /// Their texts stand in the node's own rows, which are made of other rows: what is known of these is known of them.
     Quoted,
+    /// It is a model that says what others are worth: with another one is measured otherwise.
+    Judging,
 }
 
 impl Port {
@@ -106,6 +108,12 @@ impl Port {
     /// See `Purpose::Quoted`.
     pub const fn only_quoted(self) -> Port {
         let purpose = Purpose::Quoted;
+        Port { purpose, ..self }
+    }
+
+    /// See `Purpose::Judging`.
+    pub const fn judging(self) -> Port {
+        let purpose = Purpose::Judging;
         Port { purpose, ..self }
     }
 }
@@ -322,8 +330,9 @@ pub struct Kind {
     pub outputs: &'static [Output],
     /// What is to be said of the metrics that it writes; of several that fit a name the first counts.
     pub metrics: &'static [MetricInfo],
-    /// Whether a metric hangs on this identity parameter by the way in which it is measured; else by what is measured.
-    pub measured_by: fn(&str) -> bool,
+    /// Asked through `Kind::is_measured_by`, of a parameter or the block that it stands in. None: all of them, or, of a kind that trains
+    /// or generates, none.
+    pub measured_by: Option<fn(&str) -> bool>,
     /// No prompt is in two of its outputs.
     pub disjoint: bool,
     /// It is of the built-in world: what is measured there says nothing of a real model.
@@ -373,7 +382,7 @@ impl Kind {
         inputs: &[],
         outputs: &[],
         metrics: &[],
-        measured_by: |_| true,
+        measured_by: None,
         disjoint: false,
         synthetic: false,
         params: Vec::new,
@@ -448,6 +457,22 @@ impl Kind {
     pub fn measures_with(&self, port: &str) -> bool {
         let port = self.port(port);
         port.is_some_and(|p| p.purpose == Purpose::Measured)
+    }
+
+    /// Whether what is given to this port judges.
+    pub fn judges_with(&self, port: &str) -> bool {
+        let port = self.port(port);
+        port.is_some_and(|p| p.purpose == Purpose::Judging)
+    }
+
+    /// Whether a metric hangs on this identity parameter, or on this block of them, by the way in which it is measured; else by what is
+    /// measured.
+    pub fn is_measured_by(&self, param: &str) -> bool {
+        let key = param.split('.').next().unwrap_or(param);
+        match self.measured_by {
+            Some(by) => by(key),
+            None => !matches!(self.role, Role::Trains | Role::Generates),
+        }
     }
 
     /// The types of what a node with these identity parameters delivers, by output.

@@ -128,9 +128,9 @@ pub fn evaluation(
         return Ok(out);
     }
     let kind = sides.first().and_then(|(a, _)| a.kind(node));
-    let measured_by = kind.map_or(Kind::DEFAULTS.measured_by, |k| k.measured_by);
+    let of_kind = kind.unwrap_or(&Kind::DEFAULTS);
     let mut each = readings.iter();
-    let why = each.find_map(|(_, a, b)| incomparable((a.0, &a.1), (b.0, &b.1), measured_by));
+    let why = each.find_map(|(_, a, b)| incomparable(of_kind, (a.0, &a.1), (b.0, &b.1)));
     if let Some(why) = why {
         out.refused = Some(why);
         return Ok(out);
@@ -244,29 +244,52 @@ fn doubts(
 /// A seed and what both sides measured.
 type Sides<'a> = (Option<&'a str>, &'a Reading, &'a Reading);
 
-/// Why two records do not measure the same: another judge, other prompts, no values.
-pub fn incomparable(
-    a: (&Record, &Reading),
-    b: (&Record, &Reading),
-    measured_by: fn(&str) -> bool,
-) -> Option<String> {
-    if a.0.key == b.0.key {
-        return None;
-    }
-    let judge: Vec<String> = changes(&a.0.manifest, &b.0.manifest)
+/// Why two records of a kind are not measured in the same way: by another judge, say.
+pub fn otherwise(kind: &Kind, a: &Record, b: &Record) -> Option<String> {
+    let apart: Vec<String> = changes(&a.manifest, &b.manifest)
         .iter()
         .filter(|r| match r {
-            Reason::Input { .. } | Reason::Output { .. } => false,
-            Reason::Param { name, .. } | Reason::Source { name } => measured_by(name),
+            Reason::Input { port, .. } => kind.judges_with(port),
+            Reason::Output { .. } => false,
+            Reason::Param { name, .. } | Reason::Source { name } => kind.is_measured_by(name),
             _ => true,
         })
         .map(words::reason)
         .collect();
-    if !judge.is_empty() {
-        return Some(format!(
-            "not measured in the same way: {}",
-            judge.join("; ")
-        ));
+    (!apart.is_empty()).then(|| format!("not measured in the same way: {}", apart.join("; ")))
+}
+
+/// What is to be said of several that stand beside each other, each with a name: of those of one node the first two that are not measured
+/// in the same way.
+pub fn beside_each_other<'a>(
+    all: impl IntoIterator<Item = (&'a str, String, &'static Kind, &'a Record)>,
+) -> Vec<String> {
+    let mut nodes: Vec<(&str, String, &Kind, &Record, bool)> = vec![];
+    let mut told = vec![];
+    for (node, name, kind, record) in all {
+        let same =
+            |n: &&mut (&str, String, &Kind, &Record, bool)| n.0 == node && n.2.name == kind.name;
+        match nodes.iter_mut().find(same) {
+            None => nodes.push((node, name, kind, record, false)),
+            Some((_, _, _, _, true)) => {}
+            Some((_, first, _, one, said)) => {
+                if let Some(why) = otherwise(kind, one, record) {
+                    told.push(format!("{first} and {name} are {why}"));
+                    *said = true;
+                }
+            }
+        }
+    }
+    told
+}
+
+/// Why two records do not measure the same: another judge, other prompts, no values.
+pub fn incomparable(kind: &Kind, a: (&Record, &Reading), b: (&Record, &Reading)) -> Option<String> {
+    if a.0.key == b.0.key {
+        return None;
+    }
+    if let found @ Some(_) = otherwise(kind, a.0, b.0) {
+        return found;
     }
     let (Some(one), Some(two)) = (&a.1.values, &b.1.values) else {
         return Some("the values behind the metrics were not kept, so nothing pairs".into());

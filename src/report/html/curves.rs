@@ -1,6 +1,7 @@
 //! Training curves from the `curve.jsonl` of training nodes: a chart a quantity, a line a method, thin lines its seeds. A curve that
 //! cannot be read costs its lines, not the page.
 
+use crate::compare::measures;
 use crate::html::axis::Axis;
 use crate::html::lines::{self, Points, rounded};
 use crate::html::plot::{Chart, Form};
@@ -42,7 +43,7 @@ pub struct Curves {
     pub some: bool,
     /// There are too many runs for the view that compares them to have all quantities.
     pub few: bool,
-    /// What could not be read of them.
+    /// What could not be read of them, and which rewards are not of one sort.
     pub remarks: Vec<String>,
     /// Every training by itself, for that view.
     #[serde(skip)]
@@ -89,6 +90,13 @@ pub fn curves(store: &Store, study: &Study, styles: &mut Styles) -> Curves {
             titles.push(one.title.clone());
         }
     }
+    let rewarded = all.iter().filter(|one| one.title == RL_TITLE);
+    let rewarded = rewarded.filter_map(|one| {
+        let item = &study.items[one.item];
+        let name = format!("the rewards of {}", one.line);
+        Some((item.name, name, item.node.kind, item.record?))
+    });
+    remarks.extend(measures::beside_each_other(rewarded));
     titles.sort_by_key(|title| title != RL_TITLE);
     all.sort_by_key(|one| titles.iter().position(|title| *title == one.title));
     let (mut groups, mut runs, axes) = (vec![], vec![], runs::axes(study));

@@ -1,6 +1,7 @@
 //! The table of evaluations: a row a measure, a column a method, each value with its interval.
 
 use crate::beside;
+use crate::compare::measures;
 use crate::doubt;
 use crate::html::series::{Estimate, Method, estimate};
 use crate::html::study::Study;
@@ -16,7 +17,7 @@ pub struct Evaluations {
     pub rows: Vec<Row>,
     /// How many columns stand beside each other.
     pub beside: usize,
-    /// That much of the answers of a column cannot be read or has no verdict.
+    /// That much of the answers of a column cannot be read or has no verdict, or that columns were not measured in the same way.
     pub warnings: Vec<String>,
 }
 
@@ -93,8 +94,19 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
             .map(|i| study.items[*i].reading.metrics.as_slice());
         doubt::warning(&column.label, &beside::over_seeds(seeds))
     });
+    let each = columns.iter().zip(&sets).filter_map(|(column, items)| {
+        let item = items.iter().map(|i| &study.items[*i]);
+        let item = item.clone().find(|item| item.record.is_some())?;
+        Some((
+            item.name,
+            column.label.clone(),
+            item.node.kind,
+            item.record?,
+        ))
+    });
+    let otherwise = measures::beside_each_other(each);
     Evaluations {
-        warnings: warned.collect(),
+        warnings: warned.chain(otherwise).collect(),
         beside: BESIDE,
         rows: names.into_iter().map(row).collect(),
         columns,

@@ -264,6 +264,5 @@ fn comparable(study: &Study, a: &Point, b: &Point) -> bool {
     let (Some(one), Some(two)) = (a.record, b.record) else {
         return false;
     };
-    let by = a.node.kind.measured_by;
-    incomparable((one, &a.reading), (two, &b.reading), by).is_none()
+    incomparable(a.node.kind, (one, &a.reading), (two, &b.reading)).is_none()
 }

@@ -74,7 +74,8 @@ steps = 3
             "who rates answers",
             "where `judge.from` is `model`",
             |values| part::has_model(values, Params::judge),
-        ),
+        )
+        .judging(),
     ],
     outputs: &[
         cases::PROMPTS_OUT,
@@ -92,6 +93,7 @@ steps = 3
         MetricInfo::plain("unanswered", "share", "no answer of the target"),
         MetricInfo::plain("queries", "queries", "queries a prompt"),
     ],
+    measured_by: Some(|key| ["judge", "cutoff"].contains(&key)),
     relabels: true,
     params: Params::specs,
     exec: Exec::specs,

@@ -81,7 +81,8 @@ iterations = 500
             "who rates and compares",
             "where `judge.from` is `model`",
             |values| part::has_model(values, Params::judge),
-        ),
+        )
+        .judging(),
     ],
     outputs: &[
         cases::PROMPTS_OUT,
@@ -105,6 +106,7 @@ iterations = 500
         MetricInfo::plain("unanswered", "share", "no answer of the target"),
         MetricInfo::plain("queries", "queries", "queries an archive"),
     ],
+    measured_by: Some(|key| key == "judge"),
     relabels: true,
     params: Params::specs,
     exec: Exec::specs,

@@ -114,7 +114,8 @@ scorer = "world"
             "who judges, where it is a reward model",
             "where `scorer` is `reward_model`",
             |values| Params::read(values).is_ok_and(|p| p.scorer.is_model()),
-        ),
+        )
+        .judging(),
     ],
     outputs: &[
         Output::always(
@@ -129,7 +130,7 @@ scorer = "world"
         ),
     ],
     metrics: measure::EVALUATION,
-    measured_by: |name| name != "within",
+    measured_by: Some(|key| key != "within"),
     params: Params::specs,
     exec: ScorerEndpoints::specs,
     check: Some(check),

@@ -321,7 +321,8 @@ pub const MODEL_PORT: Port = Port::required_where(
         let table = BTreeMap::<String, String>::read(values.get("reward"));
         table.is_ok_and(|table| names(&table, Scorer::is_model))
     },
-);
+)
+.judging();
 
 /// What is wrong with a node's reward table `reward`, and with the services that its scorers ask.
 pub fn node_problems(values: &Values, table: &BTreeMap<String, String>) -> Vec<Problem> {

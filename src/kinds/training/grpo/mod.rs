@@ -98,11 +98,10 @@ steps = 60
         MetricInfo::higher("held_out_reward/*", "reward", "held-out reward, *"),
         measure::LAST,
     ],
-    measured_by: |param| {
-        let of_scorers = || ScorerParams::specs().iter().any(|s| s.name == param);
-        let head = param.split('.').next().unwrap_or(param);
-        HELD_OUT.contains(&head) || of_scorers()
-    },
+    measured_by: Some(|key| {
+        let of_scorers = || ScorerParams::specs().iter().any(|s| s.key() == key);
+        HELD_OUT.contains(&key) || of_scorers()
+    }),
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),
@@ -346,9 +345,10 @@ fn tokens(preview: &NodePreview) -> Result<Tokens> {
 }
 
 /// Parameters by which the held-out reward is what it is; all others are the training's.
-const HELD_OUT: [&str; 5] = [
+const HELD_OUT: [&str; 6] = [
     "reward",
     "safety_snap",
+    "unscorable",
     "validation_samples",
     "max_new_tokens",
     "temperature",
