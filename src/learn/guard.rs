@@ -86,7 +86,8 @@ pub enum Cause {
         steps: u64,
     },
     DeadReward {
-        reward: f64,
+        /// None: nothing had one.
+        reward: Option<f64>,
         steps: u64,
     },
     StaleSampler {
@@ -158,12 +159,17 @@ impl fmt::Display for Tripped {
                  {steps} steps in a row; try a lower `lr`, more `entropy_coefficient` or `kl.coefficient`, or lower \
                  `guard.entropy` (0 is off)"
             ),
-            Cause::DeadReward { reward, steps } => write!(
-                f,
-                "dead reward: no group of rollouts had two different rewards for {steps} steps in a row, up to step \
-                 {step} (mean reward {reward:.4}), so there is nothing to learn; look at the rollouts with a `probe`, give \
-                 a reward that they can earn in part, or raise `guard.flat_steps` (0 is off)"
-            ),
+            Cause::DeadReward { reward, steps } => {
+                let mean = reward.map_or("none has a reward".into(), |mean| {
+                    format!("mean reward {mean:.4}")
+                });
+                write!(
+                    f,
+                    "dead reward: no group of rollouts had two different rewards for {steps} steps in a row, up to step \
+                     {step} ({mean}), so there is nothing to learn; look at the rollouts with a `probe`, give \
+                     a reward that they can earn in part, or raise `guard.flat_steps` (0 is off)"
+                )
+            }
             Cause::StaleSampler { gap, limit, start } => {
                 write!(
                     f,
@@ -256,9 +262,7 @@ impl Guard {
         let causes = [
             value("grad_norm").and_then(|norm| self.exploding(norm)),
             value("entropy").and_then(|entropy| self.collapsing(entropy)),
-            value("frac_reward_zero_std")
-                .zip(value("reward"))
-                .and_then(|(flat, reward)| self.dying(flat, reward)),
+            value("frac_reward_zero_std").and_then(|flat| self.dying(flat, value("reward"))),
         ];
         match causes.into_iter().flatten().next() {
             Some(cause) => Err(Tripped { step, cause }),
@@ -291,11 +295,11 @@ impl Guard {
         })
     }
 
-    fn dying(&mut self, flat: f64, reward: f64) -> Option<Cause> {
+    fn dying(&mut self, flat: f64, reward: Option<f64>) -> Option<Cause> {
         let most = self.limits.flat_steps;
-        let arrived = self.lively && self.best.is_some_and(|best| reward >= best);
+        let arrived = self.lively && self.best.is_some_and(|best| reward >= Some(best));
         self.lively |= flat < 1.0;
-        self.best = Some(self.best.map_or(reward, |best| best.max(reward)));
+        self.best = self.best.into_iter().chain(reward).reduce(f64::max);
         let counts = most > 0 && flat >= 1.0 && !arrived;
         self.flat = if counts { self.flat + 1 } else { 0 };
         (most > 0 && self.flat >= most).then_some(Cause::DeadReward {

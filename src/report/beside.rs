@@ -15,7 +15,7 @@ const MARK: &str = "  ! ";
 
 const FINISHED: &str = "finished";
 /// Means of a judge's numbers and of rewards that are made of them: beginnings of their names.
-const NUMBERS: [&str; 3] = ["score", "average", "best"];
+const NUMBERS: [&str; 4] = ["score", "average", "best", "held_out_reward"];
 
 /// How many attacks succeed: beginning of the names of its metrics.
 pub const SUCCESS: &str = "success";

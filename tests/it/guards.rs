@@ -115,6 +115,14 @@ fn a_reward_is_dead_where_no_group_has_a_spread_and_the_run_has_not_arrived() {
         text.starts_with("dead reward") && text.contains("4 steps in a row"),
         "{text}"
     );
+    // Nothing has a reward at all: that is no reward of 0.
+    let none = trips(
+        LIMITS,
+        [(); 9].map(|()| vec![("frac_reward_zero_std", 1.0)]),
+    )
+    .unwrap();
+    assert_eq!(none.step, 4);
+    assert!(none.to_string().contains("(none has a reward)"), "{none}");
     // One group in a hundred is enough.
     assert_eq!(rewards([(0.99, 0.5); 9]), None);
     assert_eq!(

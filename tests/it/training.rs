@@ -2,7 +2,7 @@
 //! and how they fail.
 
 use crate::study::{Ran, Study, run_in};
-use pipe::base::rows::{Completion, Conversation};
+use pipe::base::rows::{Completion, Conversation, Measured, VALUES};
 use pipe::engine::events::event::{Event, State};
 use pipe::engine::run::Stop;
 use pipe::kinds::REGISTRY;
@@ -573,10 +573,44 @@ fn what_becomes_of_the_unscorable_is_said_in_the_recipe() {
         let trained = if choice == "mask" { 1.0 - lost } else { 1.0 };
         assert_eq!(value("frac_trained"), trained, "{first}");
         rewards.push((value("reward"), lost));
+        held_out(&ran, choice == "mask");
     }
     // What has a score has reward 1.
     assert_eq!(rewards[1].0, 1.0);
     assert!((rewards[0].0 - (1.0 - rewards[0].1)).abs() < 1e-12);
+}
+
+/// Before and after are means over the same prompts, those that have a reward both times; how many lack one is told of each.
+fn held_out(ran: &Ran, masked: bool) {
+    let of = |name: &str| ran.metric("rl", name);
+    let names = ["before", "after"].map(|when| format!("held_out_reward/{when}"));
+    let values = ran.text("rl", "metrics", VALUES);
+    let values: Vec<Measured> = (values.lines())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let lacks = |row: &Measured| {
+        let of = |name: &String| row.values[&format!("unscorable/{name}")] > 0.0;
+        names.each_ref().map(of)
+    };
+    let lacking: Vec<[bool; 2]> = values.iter().map(lacks).collect();
+    assert!(lacking.iter().any(|[b, a]| b != a), "{lacking:?}");
+    for (row, [before, after]) in values.iter().zip(&lacking) {
+        let there = !masked || !before && !after;
+        for name in &names {
+            assert_eq!(row.values.contains_key(name), there, "{row:?}");
+        }
+    }
+    let both = lacking.iter().filter(|[b, a]| !masked || !b && !a).count();
+    for (at, name) in names.iter().enumerate() {
+        assert_eq!(of(name).n, both, "{name}");
+        let lost = of(&format!("unscorable/{name}"));
+        let count = lacking.iter().filter(|each| each[at]).count();
+        assert_eq!((lost.value, lost.n), (count as f64 / 60.0, 60), "{name}");
+    }
+    let all = lacking.iter().flatten().filter(|lacks| **lacks).count();
+    assert!((of("unscorable").value - all as f64 / 120.0).abs() < 1e-12);
+    let told = format!("the held-out reward is of the {both} that have both");
+    assert_eq!(ran.said("rl", &told), masked, "{:?}", ran.said);
 }
 
 #[test]

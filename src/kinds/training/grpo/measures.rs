@@ -33,9 +33,12 @@ pub fn metrics(rollouts: &[Rollout], compared: &[Option<f64>], group: usize) -> 
     let mean = |values: &[f64]| stats::mean(values).unwrap_or(0.0);
     let sd = |values: &[f64]| stats::sd(values).unwrap_or(0.0);
 
+    // Where nothing has a reward there is no mean, and it is not 0.
     let rewards: Vec<f64> = rollouts.iter().filter_map(|r| r.reward).collect();
-    put("reward", mean(&rewards));
-    put("reward_std", sd(&rewards));
+    if !rewards.is_empty() {
+        put("reward", mean(&rewards));
+        put("reward_std", sd(&rewards));
+    }
     let flat = compared.chunks(group).filter(|g| advantage::flat(g));
     put(
         "frac_reward_zero_std",

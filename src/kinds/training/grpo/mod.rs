@@ -7,6 +7,7 @@
 //! (`token-mean-micro-sum` is the release); a group without variance has advantage exactly 0; no clamp on the KL unless
 //! `kl.clamp` (10 in the release) says so.
 
+mod held_out;
 mod measures;
 mod params;
 mod rollouts;
@@ -19,10 +20,9 @@ use crate::scorers::reward::{self, Route};
 use crate::scorers::reward_model;
 use crate::shared::devices;
 use crate::shared::estimate::{self, Training};
-use crate::shared::measure::{self, Measure};
+use crate::shared::measure;
 use crate::shared::model_checks;
-use crate::shared::model_io::{self, Course, Model, Sampling};
-use crate::shared::observer::NodeObserver;
+use crate::shared::model_io::{self, Model};
 use crate::training::{self, Watcher, lora};
 use crate::world::truth;
 use anyhow::{Result, ensure};
@@ -31,7 +31,6 @@ use base::params::Problem;
 use base::params::{ParamSet, ParamValue};
 use base::rng::Seed;
 use base::rows::{self, Prompt, PromptClass};
-use base::stats;
 use base::tokens::Tokens;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
@@ -41,20 +40,21 @@ use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
 use learn::learner::Policy;
 use learn::tokenizer::Tokenizer;
 use learn::train::{self, Hyperparameters};
-use params::{AppliedTo, Exec, Params, Sampler, Truncated};
-use rollouts::{Rollouts, of_groups, sampling};
+use params::{AppliedTo, Exec, Params, Sampler, Truncated, Unscorable};
+use rollouts::{Rollouts, sampling};
 use serde_json::json;
 use served::{Served as ServedRollouts, Source};
 use std::path::Path;
 
 pub const KIND: Kind = Kind {
     name: "grpo",
-    revision: 4,
+    revision: 5,
     role: Role::Trains,
     summary: "reinforcement learning by GRPO, rewards routed by prompt class",
     about: "A reward is an expression over scorers, one for each prompt class. With held-out prompts on the port \
-            `validation` the mean reward before and after training is reported with its interval, so that one sees \
-            whether RL learned. Metrics have TRL's names. The defaults are those of the TARS release. Fails with a named \
+            `validation` the mean reward before and after training is reported with its interval, over the prompts that have one both \
+            times, so that one sees whether RL learned; `unscorable` is the share of these responses that a scorer said nothing \
+            readable of, `unscorable/held_out_reward/WHEN` that of each time. Metrics have TRL's names. The defaults are those of the TARS release. Fails with a named \
             cause, and keeps the last good checkpoint, when something stops being finite, the gradient explodes, the \
             entropy collapses, the reward is dead, or a server of rollouts has old weights. With `sampler = \"served\"` \
             vLLM, or whoever has its routes, samples: it is given the weights of every step by their path, and its answers are \
@@ -93,14 +93,10 @@ steps = 60
         ),
         lora::ADAPTER,
     ],
-    metrics: &[
-        MetricInfo::higher("held_out_reward", "reward", "held-out reward, all"),
-        MetricInfo::higher("held_out_reward/*", "reward", "held-out reward, *"),
-        measure::LAST,
-    ],
+    metrics: &METRICS,
     measured_by: Some(|key| {
         let of_scorers = || ScorerParams::specs().iter().any(|s| s.key() == key);
-        HELD_OUT.contains(&key) || of_scorers()
+        held_out::BY.contains(&key) || of_scorers()
     }),
     params: Params::specs,
     exec: Exec::specs,
@@ -123,6 +119,16 @@ steps = 60
     }),
     run,
     ..Kind::DEFAULTS
+};
+
+const METRICS: [MetricInfo; held_out::METRICS.len() + 1] = {
+    let mut all = [measure::LAST; held_out::METRICS.len() + 1];
+    let mut i = 0;
+    while i < held_out::METRICS.len() {
+        all[i] = held_out::METRICS[i];
+        i += 1;
+    }
+    all
 };
 
 /// Rollouts of a step.
@@ -184,7 +190,6 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         .transpose()?
         .unwrap_or_default();
     let seed = |when: &str| Seed::new(p.seed).child("validation").child(when);
-    let mut measures = vec![];
     let vocabulary = weights.config.vocab_size;
     let adapter = lora::adapter(p.lora.as_ref(), &weights.config, Seed::new(p.seed));
     let reference = p.kl.coefficient > 0.0;
@@ -195,8 +200,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         (&p, &exec, limits.sampler_gap),
         (&tokenizer, vocabulary),
     )?;
+    let mut before = vec![];
     if !validation.is_empty() {
-        let mut before = sampling(
+        let mut sampling = sampling(
             state.learner.as_mut(),
             Policy::Reference,
             &tokenizer,
@@ -204,14 +210,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             p.validation_samples,
             seed("before"),
         );
-        measures.extend(held_out(
-            "before",
-            ctx,
-            &mut before,
-            (&mut route, &mut source),
-            &validation,
-            (&p, 1),
-        )?);
+        let by = (&mut route, &mut source);
+        before = held_out::responses(ctx, &mut sampling, by, &validation, (&p, 1))?;
     }
     let (every, shown) = (exec.checkpoint_every, &["reward", "kl"]);
     let mut watcher =
@@ -234,8 +234,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let end = train::train(&mut state, &mut feed, &with, &mut watcher);
     watcher.end(&state, end)?;
 
+    let mut measures = vec![];
     if !validation.is_empty() {
-        let mut after = sampling(
+        let mut sampling = sampling(
             state.learner.as_mut(),
             Policy::Live,
             &tokenizer,
@@ -243,15 +244,14 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             p.validation_samples,
             seed("after"),
         );
-        let after = held_out(
-            "after",
-            ctx,
-            &mut after,
-            (&mut route, &mut source),
-            &validation,
-            (&p, p.steps),
-        );
-        measures.extend(after.or_else(|error| watcher.end(&state, Err(error)).map(|()| vec![]))?);
+        let by = (&mut route, &mut source);
+        let after = held_out::responses(ctx, &mut sampling, by, &validation, (&p, p.steps));
+        let after = after.or_else(|error| watcher.end(&state, Err(error)).map(|()| vec![]))?;
+        let both = [&before, &after];
+        let may_lack = p.unscorable != Unscorable::Fail;
+        measures = held_out::measures(&validation, both, may_lack);
+        let lacking = held_out::lacking(&validation, both);
+        lacking.iter().for_each(|text| ctx.log(text));
     }
     route.log(ctx);
     if !measures.is_empty() {
@@ -342,63 +342,6 @@ fn tokens(preview: &NodePreview) -> Result<Tokens> {
         then,
         preview.most,
     )
-}
-
-/// Parameters by which the held-out reward is what it is; all others are the training's.
-const HELD_OUT: [&str; 6] = [
-    "reward",
-    "safety_snap",
-    "unscorable",
-    "validation_samples",
-    "max_new_tokens",
-    "temperature",
-];
-
-/// Mean reward on held-out prompts, over all and by class: one observation a prompt.
-fn held_out(
-    when: &str,
-    ctx: &NodeCtx,
-    sampling: &mut Sampling,
-    (route, source): (&mut Route, &mut Source),
-    prompts: &[Prompt],
-    (p, step): (&Params, u64),
-) -> Result<Vec<Measure>> {
-    let rows = prompts.len() * sampling.samples;
-    let mut course = Course::part(ctx, "held-out responses", rows);
-    let asks = (step, route.clients().calls());
-    let (groups, _) = source.groups(ctx, sampling, prompts, &mut course, asks)?;
-    let responses = sampling.responses(&groups)?;
-    let judged = of_groups(prompts, &responses);
-    let mut observer = NodeObserver {
-        others: source.calls(),
-        ..reward::observer(ctx)
-    };
-    let mut scored = route.score_all(&judged, &mut observer)?.into_iter();
-    let mut means: Vec<(&Prompt, f64)> = vec![];
-    for (prompt, group) in prompts.iter().zip(&responses) {
-        let mut rewards = vec![];
-        for scored in scored.by_ref().take(group.len()) {
-            rewards.extend(p.value(scored.value, &prompt.id)?);
-        }
-        means.extend(stats::mean(&rewards).map(|mean| (prompt, mean)));
-    }
-    ensure!(
-        !means.is_empty(),
-        "no response to a held-out prompt has a reward that is a number"
-    );
-    let measure = |name: String, class: Option<PromptClass>| {
-        let rows = means
-            .iter()
-            .filter(|(p, _)| class.is_none_or(|c| c == p.class));
-        measure::rewards(&name, rows.map(|(p, mean)| (p.id.as_str(), *mean)))
-    };
-    let mut measures: Vec<Measure> = vec![];
-    measures.extend(measure(format!("held_out_reward/{when}"), None));
-    for class in PromptClass::ALL {
-        let name = format!("held_out_reward/{when}/{}", class.word());
-        measures.extend(measure(name, Some(class)));
-    }
-    Ok(measures)
 }
 
 fn estimate(preview: &NodePreview) -> Result<Work> {
