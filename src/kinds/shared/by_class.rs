@@ -1,7 +1,7 @@
 //! The share of rows with a property, of all and of each class of prompts: what of the answers is of no use, say, behind the rates
 //! of a class.
 
-use super::measure::{At, Measure, share};
+use super::measure::{At, Measure, UNREADABLE, UNSCORABLE, share};
 use base::rows::{PromptClass, Score};
 
 /// Of rows of (where, of which class, whether it has the property); a share that is 0 is there too, so that two nodes pair.
@@ -25,4 +25,29 @@ pub(crate) fn of_scores(
     property: impl Fn(&Score) -> bool + Copy,
 ) -> Vec<Measure> {
     shares(name, scores.iter().map(move |s| (s, s.class, property(s))))
+}
+
+/// A rate of a part of its prompts, of the rows that have a verdict, and of the answers behind it the shares that cannot be read, and, where
+/// some `may_lack` one, that have no verdict: those of their class do not tell them. Nothing where no row has a verdict.
+pub(crate) fn part<'a>(
+    name: &str,
+    rows: impl Iterator<Item = &'a Score> + Clone,
+    property: impl Fn(&Score) -> bool,
+    may_lack: bool,
+) -> Vec<Measure> {
+    let judged = rows.clone().filter(|s| s.scored());
+    let Some(rate) = share(name, judged.clone().map(|s| (s, property(s)))) else {
+        return vec![];
+    };
+    let beside = |what: &str| format!("{what}/{name}");
+    let unreadable = judged.map(|s| (s, s.outcome.unreadable()));
+    let mut out = vec![rate];
+    out.extend(share(&beside(UNREADABLE.name), unreadable));
+    if may_lack {
+        out.extend(share(
+            &beside(UNSCORABLE.name),
+            rows.map(|s| (s, !s.scored())),
+        ));
+    }
+    out
 }

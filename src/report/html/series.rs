@@ -106,11 +106,18 @@ pub fn estimate(study: &Study, items: &[usize], name: &str) -> Option<Estimate> 
         .iter()
         .map(|i| study.items[*i].reading.metrics.as_slice());
     let beside = beside::of(name, &beside::over_seeds(seeds));
+    let there = items.iter().filter(|i| study.items[**i].record.is_some());
+    let there = there.count();
+    let mean = mean(items.iter().map(|i| &study.items[*i].reading), name)?;
+    let fewer = (mean.seeds < there).then(|| format!("{} of {there} seeds", mean.seeds));
+    let said: Vec<String> = { fewer.into_iter() }
+        .chain(beside.and_then(|b| b.text()))
+        .collect();
     Some(Estimate {
         beside,
-        said: beside.and_then(|b| b.text()),
+        said: (!said.is_empty()).then(|| said.join(", ")),
         doubtful: beside.is_some_and(|b| b.much()),
-        ..shown(mean(items.iter().map(|i| &study.items[*i].reading), name)?)
+        ..shown(mean)
     })
 }
 

@@ -194,26 +194,14 @@ fn categories<'a>(rows: impl Iterator<Item = &'a Score>) -> BTreeSet<&'a str> {
     names.filter(|c| !c.is_empty()).collect()
 }
 
-/// A rate of a part of its prompts, of the rows that have a verdict, and of the answers behind it the shares that cannot be read, and
-/// that have no verdict where the judge gives numbers: those of their class do not tell them. Nothing where no row has a verdict.
+/// A rate of a part of its prompts, with what stands beside it: a judge that gives numbers may say nothing.
 fn part<'a>(
     name: &str,
     rows: impl Iterator<Item = &'a Score> + Clone,
     property: impl Fn(&Score) -> bool,
     by: Reads,
 ) -> Vec<Measure> {
-    let judged = rows.clone().filter(|s| s.scored());
-    let Some(rate) = share(name, judged.clone(), property) else {
-        return vec![];
-    };
-    let beside = |what: &str| format!("{what}/{name}");
-    let unreadable = |s: &Score| s.outcome.unreadable();
-    let mut out = vec![rate];
-    out.extend(share(&beside(UNREADABLE.name), judged, unreadable));
-    if matches!(by, Reads::Number(_)) {
-        out.extend(share(&beside(UNSCORABLE.name), rows, |s| !s.scored()));
-    }
-    out
+    by_class::part(name, rows, property, matches!(by, Reads::Number(_)))
 }
 
 /// Share of prompts with a property; nothing where there are no rows.
