@@ -1,8 +1,8 @@
 //! What stands beside a rate of defense, compliance or refusal: the share of the answers behind it that are neither help nor
-//! refusal, the share that the rate leaves out, since a judge said nothing readable of them, and the share that ran into the length
-//! limit; and the warning where that is much (`doubt`). Knows metrics by name, not who measured them.
+//! refusal, the shares that the rate leaves out, since a judge said nothing readable of them, since nobody gave them, or since a prompt has
+//! too few, and the share that ran into the length limit; and the warning where that is much (`doubt`). Knows metrics by name, not who measured them.
 
-use crate::metrics::{self, OUTCOME, UNREADABLE, UNSCORABLE, beside_of};
+use crate::metrics::{self, DROPPED, OUTCOME, SHORT, UNREADABLE, UNSCORABLE, beside_of};
 use base::rows::{ATTACK, Metric, PromptClass};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -43,6 +43,12 @@ pub struct Beside {
     /// those of its classes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unjudged: Option<f64>,
+    /// Asked for and left out, since nobody gave them, of the responses to the prompts of its classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<f64>,
+    /// Of its prompts, those that have too few tries to be counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub short: Option<f64>,
     /// The metric is of a part of its classes only, as of one category, and what is said here is of all of them.
     #[serde(skip)]
     pub part: bool,
@@ -66,24 +72,32 @@ impl Sided {
 }
 
 impl Beside {
-    /// The larger share of what makes a metric say little.
+    /// The largest share of what makes a metric say little.
     pub fn most(&self) -> f64 {
-        let each = self.unreadable.into_iter().chain(self.unjudged);
-        each.fold(0.0, f64::max)
+        self.worst_of().0
+    }
+
+    /// The same, and what is so of which.
+    fn worst_of(&self) -> (f64, &'static str, &'static str) {
+        let each = [
+            (self.unreadable, "answers", "are unreadable"),
+            (self.unjudged, "answers", "have no verdict"),
+            (self.dropped, "responses", "are dropped"),
+            (self.short, "prompts", "have too few tries"),
+        ];
+        let each = each.map(|(share, of, words)| (share.unwrap_or(0.0), of, words));
+        let larger = |a: (f64, _, _), b: (f64, _, _)| if b.0 > a.0 { b } else { a };
+        each.into_iter().reduce(larger).unwrap_or_default()
     }
 
     pub fn much(&self) -> bool {
         self.most() > MUCH
     }
 
-    /// `40.0 % of the answers behind WHAT are unreadable`, of what there is more of.
+    /// `40.0 % of the answers behind WHAT are unreadable`, of what there is most of.
     pub fn doubt(&self, what: &str) -> String {
-        let words = match self.unjudged > self.unreadable {
-            true => "have no verdict",
-            false => "are unreadable",
-        };
-        let share = percent(self.most());
-        format!("{share} of the answers behind {what} {words}")
+        let (share, of, words) = self.worst_of();
+        format!("{} of the {of} behind {what} {words}", percent(share))
     }
 
     /// Of several metrics together: the most of each.
@@ -93,6 +107,8 @@ impl Beside {
             unreadable: most(|b| b.unreadable),
             unfinished: most(|b| b.unfinished),
             unjudged: most(|b| b.unjudged),
+            dropped: most(|b| b.dropped),
+            short: most(|b| b.short),
             part: self.part || other.part,
         }
     }
@@ -118,9 +134,11 @@ impl Beside {
 type Of = fn(&Beside) -> Option<f64>;
 
 /// What there is, in the order in which it is said.
-const SHARES: [(&str, Of); 3] = [
+const SHARES: [(&str, Of); 5] = [
     ("unreadable", |b| b.unreadable),
     ("without a verdict", |b| b.unjudged),
+    ("dropped", |b| b.dropped),
+    ("of prompts too few tries", |b| b.short),
     (OF_ALL, |b| b.unfinished),
 ];
 
@@ -177,19 +195,27 @@ pub fn all(metrics: &[Metric]) -> BTreeMap<&str, Beside> {
 /// What is behind a metric of any kind, where anything was measured of that; nothing for what says itself how much of the answers is of no use.
 pub fn behind(name: &str, all: &[Metric]) -> Option<Beside> {
     let first = name.split('/').next().unwrap_or(name);
-    if [UNREADABLE, FINISHED, OUTCOME, UNSCORABLE].contains(&first) {
+    if [UNREADABLE, FINISHED, OUTCOME, UNSCORABLE, DROPPED, SHORT].contains(&first) {
         return None;
     }
     let judged = is_rate(name) || NUMBERS.contains(&first);
     let classes = classes(name, all);
     let share = |what: &str| own(what, name, all).or_else(|| over(what, &classes, all));
     let unjudged = share(UNSCORABLE).filter(|_| judged);
+    let dropped = share(DROPPED);
     let lacks = |what: &str| own(what, name, all).is_none();
+    let of_class = [
+        lacks(UNREADABLE),
+        unjudged.is_some() && lacks(UNSCORABLE),
+        some(dropped).is_some(),
+    ];
     let found = Beside {
         unreadable: share(UNREADABLE),
         unfinished: unfinished(all),
         unjudged,
-        part: is_part(name) && (lacks(UNREADABLE) || unjudged.is_some() && lacks(UNSCORABLE)),
+        dropped,
+        short: find(&beside_of(SHORT, name), all).map(|m| m.value),
+        part: is_part(name) && of_class.contains(&true),
     };
     let known = SHARES.iter().any(|(_, of)| of(&found).is_some());
     known.then_some(found)
@@ -274,6 +300,11 @@ pub fn unfinished(all: &[Metric]) -> Option<f64> {
 /// Without a readable verdict, of all.
 pub fn unjudged(all: &[Metric]) -> Option<f64> {
     of_all(UNSCORABLE, all)
+}
+
+/// Left out, of all responses.
+pub fn dropped(all: &[Metric]) -> Option<f64> {
+    of_all(DROPPED, all)
 }
 
 pub fn find<'a>(name: &str, all: &'a [Metric]) -> Option<&'a Metric> {

@@ -2,7 +2,7 @@
 //! much of it, so that its rates are of the rest, or that there are none. Knows metrics by name, not who measured them.
 
 use crate::beside::{Beside, MUCH, RATES, behind, find, percent, some, unfinished};
-use crate::metrics::{UNREADABLE, UNSCORABLE, beside_of};
+use crate::metrics::{DROPPED, UNREADABLE, UNSCORABLE, beside_of};
 use base::rows::{Metric, PromptClass};
 use engine::kind::Kind;
 use serde::{Serialize, Serializer};
@@ -14,6 +14,8 @@ pub struct Doubt {
     what: String,
     unreadable: Option<Unreadable>,
     unjudged: Option<Unjudged>,
+    /// Asked for, and not there.
+    dropped: Option<Share>,
 }
 
 /// What of the answers is of no use, of all and of each class.
@@ -47,8 +49,10 @@ impl Doubt {
             what: what.into(),
             unreadable: Unreadable::of(all),
             unjudged: Unjudged::of(all),
+            dropped: Share::of(DROPPED, all).filter(Share::much),
         };
-        (doubt.unreadable.is_some() || doubt.unjudged.is_some()).then_some(doubt)
+        let any = doubt.unreadable.is_some() || doubt.unjudged.is_some();
+        (any || doubt.dropped.is_some()).then_some(doubt)
     }
 
     /// Whether it says how much has no verdict.
@@ -60,8 +64,18 @@ impl Doubt {
     pub fn text(&self) -> String {
         let unreadable = self.unreadable.iter().map(|part| part.text(&self.what));
         let unjudged = self.unjudged.iter().map(|part| part.text(&self.what));
-        let both: Vec<String> = unreadable.chain(unjudged).collect();
-        both.join("; ")
+        let all: Vec<String> = unreadable.chain(unjudged).chain(self.lost()).collect();
+        all.join("; ")
+    }
+
+    fn lost(&self) -> Option<String> {
+        let share = self.dropped.as_ref()?;
+        let these = (share.of_all, format!("the responses of {}", self.what));
+        Some(format!(
+            "{}{}: no rate counts them",
+            dropped(&[these]),
+            share.classes()
+        ))
     }
 }
 
@@ -186,8 +200,9 @@ impl Serialize for Doubt {
 
 /// What is to be said of several evaluations, each thing once.
 pub fn warnings(doubts: impl IntoIterator<Item = Doubt>) -> Vec<String> {
-    let (mut unreadable, mut unjudged) = (vec![], vec![]);
+    let (mut unreadable, mut unjudged, mut lost) = (vec![], vec![], vec![]);
     for doubt in doubts {
+        lost.extend(doubt.lost());
         let what = &doubt.what;
         unreadable.extend(doubt.unreadable.map(|part| (what.clone(), part)));
         unjudged.extend(doubt.unjudged.map(|part| (what.clone(), part)));
@@ -223,7 +238,7 @@ pub fn warnings(doubts: impl IntoIterator<Item = Doubt>) -> Vec<String> {
             )
         }
     });
-    of_unreadable.chain(of_unjudged).collect()
+    of_unreadable.chain(of_unjudged).chain(lost).collect()
 }
 
 /// In groups that have the same in common, in the order of the first of each.
@@ -260,6 +275,15 @@ pub fn unjudged(shares: &[(f64, String)]) -> String {
         .map(|(share, these)| format!("{} of {these}", percent(*share)))
         .collect();
     format!("{SAID} {}", each.join(", and of "))
+}
+
+/// `2.5 % of THESE, and 5.0 % of THOSE, were not given and are dropped`.
+pub fn dropped(shares: &[(f64, String)]) -> String {
+    let each = shares.iter();
+    let each: Vec<String> = each
+        .map(|(share, these)| format!("{} of {these}", percent(*share)))
+        .collect();
+    format!("{} were not given and are dropped", each.join(", and "))
 }
 
 /// Why a metric is not among these, which nodes of this kind could measure: none of the answers that it is of has a verdict.

@@ -208,12 +208,16 @@ impl Cell {
         Cell { beside, ..self }
     }
 
-    /// The value, and what stands beside it: `91.2 [89.9, 92.5] (34.0 unreadable)`.
-    fn text(&self, unit: &str) -> String {
+    /// The value, and what stands beside it: `91.2 [89.9, 92.5] (34.0 unreadable)`, `91.2 (2 of 3 seeds)` where not all of the row's seeds
+    /// have one.
+    fn text(&self, unit: &str, of: usize) -> String {
         let value = self.value(unit);
-        match self.beside.and_then(|b| b.in_percent()) {
-            Some(beside) => format!("{value} ({beside})"),
-            None => value,
+        let fewer = (self.seeds < of).then(|| format!("{} of {of} seeds", self.seeds));
+        let beside = self.beside.and_then(|b| b.in_percent());
+        let more: Vec<String> = fewer.into_iter().chain(beside).collect();
+        match more.is_empty() {
+            true => value,
+            false => format!("{value} ({})", more.join(", ")),
         }
     }
 
@@ -263,7 +267,7 @@ pub fn page(grid: &Grid) -> Page {
 fn texts<'a>(grid: &'a Grid, row: &'a Row) -> impl Iterator<Item = String> + 'a {
     let both = row.cells.iter().zip(&grid.metrics);
     both.map(|(cell, head)| match cell {
-        Some(cell) => cell.text(&head.unit),
+        Some(cell) => cell.text(&head.unit, row.seeds),
         None => "-".into(),
     })
 }
@@ -313,6 +317,8 @@ pub fn csv(grid: &Grid) -> Result<String> {
         "unreadable",
         "unfinished",
         "unjudged",
+        "dropped",
+        "short",
     ])?;
     for row in &grid.rows {
         let axes: Vec<String> = row.axes.iter().map(|(a, v)| format!("{a}={v}")).collect();
@@ -334,6 +340,8 @@ pub fn csv(grid: &Grid) -> Result<String> {
                 &end(cell.beside.and_then(|b| b.unreadable)),
                 &end(cell.beside.and_then(|b| b.unfinished)),
                 &end(cell.beside.and_then(|b| b.unjudged)),
+                &end(cell.beside.and_then(|b| b.dropped)),
+                &end(cell.beside.and_then(|b| b.short)),
             ])?;
         }
     }

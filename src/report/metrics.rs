@@ -12,6 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const UNREADABLE: &str = "unreadable";
 /// The share of answers that a judge said nothing readable of.
 pub const UNSCORABLE: &str = "unscorable";
+/// The share of responses that were asked for and left out, since nobody gave them.
+pub const DROPPED: &str = "dropped";
+/// The share of prompts that have too few tries for a rate.
+pub const SHORT: &str = "short";
 /// Shares of what the responses came to.
 pub const OUTCOME: &str = "outcome";
 
@@ -195,7 +199,7 @@ fn cell<'a>(metric: &'a Metric, all: &'a [Metric]) -> Option<(String, Cell<'a>)>
     Some((row, Cell { before, metric }))
 }
 
-/// A share of no use (`UNREADABLE`, `UNSCORABLE`) of the answers behind a rate or of a class, where it was measured of this very one.
+/// A share of no use (`UNREADABLE`, `UNSCORABLE`, `DROPPED`, `SHORT`) of the answers behind a rate or of a class, where it was measured of this very one.
 pub fn beside_of(what: &str, of: &str) -> String {
     format!("{what}/{of}")
 }
@@ -204,19 +208,22 @@ pub fn beside_of(what: &str, of: &str) -> String {
 fn is_beside_a_rate(name: &str) -> bool {
     let mut words = name.split('/');
     let first = words.next();
-    (first == Some(UNREADABLE) || first == Some(UNSCORABLE)) && words.count() > 1
+    let beside = [UNREADABLE, UNSCORABLE, SHORT].map(Some);
+    beside.contains(&first) && words.count() > 1
 }
 
 /// Whether a metric says nothing in a line of its own where all its values are these: no response came to this, or it stands beside
 /// its rate.
 pub fn idle(name: &str, mut values: impl Iterator<Item = f64>) -> bool {
     let first = name.split('/').next().unwrap_or(name);
-    let unjudged = |c: PromptClass| beside_of(UNSCORABLE, c.word()) == name;
+    let of_class = |c: PromptClass| {
+        [UNSCORABLE, DROPPED].map(|what| beside_of(what, c.word()) == name) != [false; 2]
+    };
     match name {
         _ if is_beside_a_rate(name) => true,
         "outcome/answered" => values.all(|x| x == 1.0),
         _ if first == OUTCOME || first == UNREADABLE => values.all(|x| x == 0.0),
-        _ if PromptClass::ALL.into_iter().any(unjudged) => values.all(|x| x == 0.0),
+        _ if PromptClass::ALL.into_iter().any(of_class) => values.all(|x| x == 0.0),
         _ => false,
     }
 }

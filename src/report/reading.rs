@@ -1,7 +1,7 @@
 //! What a node measured, out of its record: the metrics, and the values of every prompt behind them; and their estimate over
 //! seeds. The one place from which tables, comparisons, claims and the page have a number with its interval.
 
-use crate::metrics::UNSCORABLE;
+use crate::metrics::{DROPPED, UNSCORABLE};
 use anyhow::{Context, Result};
 use base::rows::{self, METRICS, Measured, Metric, Metrics, VALUES};
 use base::stats::crossed::{self, ALPHA, Estimate, Range, Values};
@@ -81,10 +81,11 @@ impl Reading {
         (!known.is_empty()).then_some(known)
     }
 
-    /// Prompts of which an answer has no readable verdict.
+    /// Prompts of which an answer has no readable verdict, or was left out.
     pub fn unjudged(&self) -> BTreeSet<String> {
         let rows = self.values.iter().flatten();
-        let lacks = |row: &&Measured| row.values.get(UNSCORABLE).is_some_and(|x| *x > 0.0);
+        let any = |row: &Measured, what: &str| row.values.get(what).is_some_and(|x| *x > 0.0);
+        let lacks = |row: &&Measured| any(row, UNSCORABLE) || any(row, DROPPED);
         rows.filter(lacks).map(prompt).collect()
     }
 

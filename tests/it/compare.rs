@@ -339,6 +339,32 @@ fn other_prompts_are_no_comparison() {
     );
 }
 
+/// A prompt that nobody answered on a side pairs with nothing; how many there are is said.
+#[test]
+fn what_is_dropped_of_a_side_is_compared_with_nothing_and_said() {
+    let space = Space::new();
+    let rows = |lost: usize| -> Rows {
+        let row = |i: usize| match i < lost {
+            true => (format!("p{i}"), vec![("dropped", 1.0)]),
+            false => (format!("p{i}"), vec![("dropped", 0.0), ("defense", 1.0)]),
+        };
+        (0..40).map(row).collect()
+    };
+    let a = space.sides("base.toml", &[], |_, _| Some(rows(0)));
+    let b = space.sides("wide.toml", &[], |_, _| Some(rows(1)));
+    let found = one(&space, &a, &b);
+    let e = &found.evaluations[0];
+    assert_eq!(e.refused, None);
+    let defense = e.metrics.iter().find(|m| m.metric == "defense").unwrap();
+    assert_eq!(defense.numbers.as_ref().unwrap().pairs, 39);
+    assert_eq!(
+        e.warnings,
+        [
+            "2.5 % of the responses of `eval` of `wide` were not given and are dropped: rates are compared where both sides have some"
+        ]
+    );
+}
+
 #[test]
 fn a_metric_without_values_or_of_one_side_is_refused_by_itself() {
     let space = Space::new();

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 pub const ROWS: &str = "rows.jsonl";
 pub const METRICS: &str = "metrics.json";
 pub const VALUES: &str = "values.jsonl";
+/// Beside the `rows.jsonl` of completions those that were asked for and left out, as rows without a response; there, if empty, where a
+/// recipe says that what is not answered is left out.
+pub const DROPPED: &str = "dropped.jsonl";
 /// Hidden states of the prompts in `rows.jsonl`: a tensor [prompts, hidden] a layer, called `layer.N`.
 pub const STATES: &str = "states.safetensors";
 /// Test cases as HarmBench merges them: `{"BehaviorID": ["a whole user message", …]}`.

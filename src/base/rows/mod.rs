@@ -12,7 +12,8 @@ mod schemas;
 
 pub use attacks::{ArchiveCell, AttackStep, archive};
 pub use files::{
-    CASES, METRICS, ROWS, RowWriter, STATES, VALUES, parse_lines, read_lines, read_rows, write_rows,
+    CASES, DROPPED, METRICS, ROWS, RowWriter, STATES, VALUES, parse_lines, read_lines, read_rows,
+    write_lines, write_rows,
 };
 pub use metrics::{Measured, Metric, Metrics, write_metrics, write_values};
 pub use schemas::{

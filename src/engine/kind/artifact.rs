@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use base::bounded;
 use base::params::{ParamValue, Ty};
-use base::rows::{self, CASES, METRICS, Measured, ROWS, STATES, VALUES};
+use base::rows::{self, CASES, DROPPED, METRICS, Measured, ROWS, STATES, VALUES};
 use base::text::count;
 use base::value::Value as Param;
 use serde::de::{self, DeserializeOwned, MapAccess, Visitor};
@@ -119,7 +119,7 @@ impl Type {
             Type::Prompts => rows_in::<rows::Prompt>(folder),
             Type::Conversations => rows_in::<rows::Conversation>(folder),
             Type::Pairs => rows_in::<rows::Pair>(folder),
-            Type::Completions => rows_in::<rows::Completion>(folder),
+            Type::Completions => completions(folder),
             Type::Scores => rows_in::<rows::Score>(folder),
             Type::Metrics => metrics(folder),
             Type::Cases => cases(folder),
@@ -186,6 +186,18 @@ impl ParamValue for Type {
 fn rows_in<T: DeserializeOwned>(folder: &Path) -> Result<String> {
     let rows = rows_of::<T>(&folder.join(ROWS)).context(ROWS)?;
     Ok(count(rows as u64, "row", "rows"))
+}
+
+/// Completions, and those that were left out where that is told.
+fn completions(folder: &Path) -> Result<String> {
+    let held = rows_in::<rows::Completion>(folder)?;
+    let path = folder.join(DROPPED);
+    if !path.is_file() {
+        return Ok(held);
+    }
+    let text = fs::read(&path).context(DROPPED)?;
+    let dropped = rows::parse_lines::<rows::Completion>(&text).context(DROPPED)?;
+    Ok(format!("{held}, {} left out", dropped.len()))
 }
 
 /// Parses every line, holding one; returns how many. Errors name the line and the field.

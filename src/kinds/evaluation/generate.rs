@@ -18,7 +18,7 @@ use base::params::ParamSet;
 use base::params::Problem;
 use base::response::{self, Slot, Withheld};
 use base::rng::Seed;
-use base::rows::{self, Completion, Prompt, RowWriter};
+use base::rows::{self, Completion, DROPPED, Prompt, RowWriter};
 use base::setup::Acts;
 use base::text::count;
 use base::tokens::Tokens;
@@ -148,7 +148,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "generate",
-    revision: 3,
+    revision: 4,
     role: Role::Generates,
     summary: "samples completions of a model for prompts",
     about: "Prompts are rendered with the model folder's own chat template; a think block that its generation prompt opens is the \
@@ -158,7 +158,8 @@ pub const KIND: Kind = Kind {
             id, sample, position): it does not depend on the other rows. Settings of generation_config.json are not \
             applied, only its end-of-turn tokens. An interrupted node keeps what it had. With `endpoint.model` the model is behind \
             an endpoint: every sampling field is sent, so that none is filled in from its generation_config.json, and its \
-            answers are kept in the store's journal the moment they arrive. Reasoning that it gives apart comes back in \
+            answers are kept in the store's journal the moment they arrive; what `endpoint.rejected = \"drop\"` leaves out is in \
+            `dropped.jsonl` beside the rows, and evaluations say how much it is. Reasoning that it gives apart comes back in \
             think tags.",
     example: r#"
 [node.answers]
@@ -331,7 +332,9 @@ fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Re
     let asking = Asking::new(&p.served, endpoint, &draw, prompts)?;
     let rejected = p.served.rejected();
     let mut answered = asking.ask(ctx, endpoint, (prompts, p.samples), rejected)?;
-    let mut rows = RowWriter::create(&ctx.output("completions"))?;
+    let folder = ctx.output("completions");
+    let mut rows = RowWriter::create(&folder)?;
+    let mut dropped: Vec<Completion> = vec![];
     let mut unanswered: BTreeMap<String, usize> = BTreeMap::new();
     let mut withheld: BTreeMap<Withheld, usize> = BTreeMap::new();
     let mut unread = 0;
@@ -373,13 +376,15 @@ fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Re
             Err(rejection) => rejection,
         };
         *unanswered.entry(answers::reason(&rejection)).or_default() += 1;
-        match rejected {
-            Rejected::Empty => rows.push(&Completion {
-                withheld: rejection.policy.then_some(Withheld::Blocked),
-                ..row
-            }),
-            Rejected::Drop | Rejected::Fail => Ok(()),
+        let row = Completion {
+            withheld: rejection.policy.then_some(Withheld::Blocked),
+            ..row
+        };
+        if rejected == Rejected::Empty {
+            return rows.push(&row);
         }
+        dropped.push(row);
+        Ok(())
     })?;
     tell(ctx, rejected, &unanswered, &withheld);
     if unread > 0 {
@@ -390,6 +395,9 @@ fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Re
     }
     let rows = rows.finish()?;
     ensure!(rows > 0, "the service would not answer any prompt");
+    if rejected == Rejected::Drop {
+        rows::write_lines(&folder.join(DROPPED), &dropped)?;
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! How long does a model reason, and how long does it answer, and on what? The adaptivity of TARS (arXiv 2507.00971, Table 3):
 //! mean tokens of reasoning and answer by domain of SORRY-Bench.
 
+use crate::shared::dropped::Dropped;
 use crate::shared::measure::{self, MOST_VALUES, Measure};
 use crate::shared::model_checks;
 use anyhow::{Context, Result};
@@ -28,7 +29,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "lengths",
-    revision: 3,
+    revision: 4,
     role: Role::Measures,
     summary: "lengths of reasoning and answer, overall and by class, category and label",
     about: "`reasoning/tokens` and `answer/tokens` are means over prompts with bootstrap intervals, then `…/CLASS`, \
@@ -66,6 +67,8 @@ in = { completions = "rl-answers", model = "rl" }
         MetricInfo::higher("finished/*", "share", "finished within the limit, *"),
         MetricInfo::higher("closed_think", "share", "closed think block"),
         MetricInfo::higher("closed_think/*", "share", "closed think block, *"),
+        measure::DROPPED,
+        measure::DROPPED_OF,
     ],
     params: Params::specs,
     run,
@@ -110,9 +113,11 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         Count::Tokens => "tokens",
         Count::Words => "words",
     };
-    let measures = measures(&measured, unit);
+    let dropped = Dropped::read(ctx.input("completions"))?;
+    let mut measures = measures(&measured, unit);
+    measures.extend(dropped.measures(&completions));
     let folder = ctx.output("metrics");
-    let values = measure::values(completions.iter().map(|c| &c.prompt), &measures);
+    let values = measure::values(dropped.prompts(&completions), &measures);
     rows::write_values(&folder, &values)?;
     rows::write_metrics(&folder, measures.into_iter().map(|m| m.metric).collect())
 }

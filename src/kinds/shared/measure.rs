@@ -42,6 +42,11 @@ pub(crate) const EVALUATION: &[MetricInfo] = &[
     ),
     MetricInfo::lower("success/within/*", "share", "attack success within k = *"),
     MetricInfo::plain("success/law/*", "", "attack success, power law: *"),
+    MetricInfo::lower(
+        "short/success/within/*",
+        "share",
+        "too few tries, of attack success within k = *",
+    ),
     MetricInfo::plain("refusal/*", "share", "refusals, *").of(CLASSES),
     MetricInfo::plain("score/*", "score", "judge's number, *").of(CLASSES),
     UNSCORABLE,
@@ -61,6 +66,8 @@ pub(crate) const EVALUATION: &[MetricInfo] = &[
         "share",
         "without a readable verdict, of safe answers, *",
     ),
+    DROPPED,
+    DROPPED_OF,
     REASONING,
     REASONING_TYPE,
     REASONING_BY,
@@ -142,6 +149,11 @@ pub(crate) const UNSCORABLE: MetricInfo =
     MetricInfo::lower("unscorable", "share", "without a readable verdict");
 pub(crate) const UNSCORABLE_OF: MetricInfo =
     MetricInfo::lower("unscorable/*", "share", "without a readable verdict, *").of(CLASSES);
+/// Responses that a service would not give and the recipe leaves out: nothing counts them.
+pub(crate) const DROPPED: MetricInfo =
+    MetricInfo::lower("dropped", "share", "dropped, not answered");
+pub(crate) const DROPPED_OF: MetricInfo =
+    MetricInfo::lower("dropped/*", "share", "dropped, not answered, *").of(CLASSES);
 /// Responses that are neither help nor refusal.
 pub const UNREADABLE: MetricInfo =
     MetricInfo::lower("unreadable", "share", "unreadable, all answers");

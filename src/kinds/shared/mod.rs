@@ -7,6 +7,7 @@ pub mod bounds;
 pub(crate) mod by_class;
 pub mod cases;
 pub mod devices;
+pub mod dropped;
 pub mod endpoint;
 pub mod estimate;
 pub mod leaks;

@@ -42,6 +42,9 @@ pub struct Evaluation {
     /// That answers have no verdict, so that no rate counts them.
     #[serde(skip)]
     pub unjudged: Option<String>,
+    /// That responses were left out, so that no rate counts them.
+    #[serde(skip)]
+    pub dropped: Option<String>,
     /// Pairs of trainings that were compared.
     pub seeds: usize,
     /// What there is to be said of seeds that are not among them.
@@ -165,6 +168,8 @@ pub fn evaluation(
         let lacks = [(of(node, a), &firsts), (of(against, b), &seconds)];
         out.unjudged = unjudged(&lacks, [false; 2]);
         out.warnings.extend(unjudged(&lacks, told));
+        out.dropped = dropped(&lacks);
+        out.warnings.extend(out.dropped.clone());
     }
     out.warnings.extend(out.shared.clone());
     out.numerics = devices::apart(
@@ -210,6 +215,17 @@ fn unjudged(sides: &[(String, &Vec<Metric>); 2], told: [bool; 2]) -> Option<Stri
         (false, true) => Some(THEN.into()),
         (_, false) => Some(format!("{}: {THEN}", doubt::unjudged(&open))),
     }
+}
+
+/// What of a side nobody gave, where that was anything, and what becomes of it.
+fn dropped(sides: &[(String, &Vec<Metric>); 2]) -> Option<String> {
+    let each = sides.iter().filter_map(|(of, metrics)| {
+        let share = beside::some(beside::dropped(metrics))?;
+        Some((share, format!("the responses of {of}")))
+    });
+    let each: Vec<(f64, String)> = each.collect();
+    let told = doubt::dropped(&each);
+    (!each.is_empty()).then(|| format!("{told}: rates are compared where both sides have some"))
 }
 
 /// That one artifact stands on a side of every pair, so that pairs are no seeds of that side.

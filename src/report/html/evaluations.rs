@@ -17,7 +17,9 @@ pub struct Evaluations {
     pub rows: Vec<Row>,
     /// How many columns stand beside each other.
     pub beside: usize,
-    /// That much of the answers of a column cannot be read or has no verdict, or that columns were not measured in the same way.
+    /// That columns of one node were not measured in the same way.
+    pub otherwise: Vec<String>,
+    /// That much of the answers of a column cannot be read or has no verdict.
     pub warnings: Vec<String>,
 }
 
@@ -106,7 +108,8 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
     });
     let otherwise = measures::beside_each_other(each);
     Evaluations {
-        warnings: warned.chain(otherwise).collect(),
+        warnings: warned.collect(),
+        otherwise,
         beside: BESIDE,
         rows: names.into_iter().map(row).collect(),
         columns,

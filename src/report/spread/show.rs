@@ -233,6 +233,8 @@ pub fn csv(spread: &Spread) -> Result<String> {
         "unreadable",
         "unfinished",
         "unjudged",
+        "dropped",
+        "short",
     ])?;
     for row in &spread.rows {
         let axes: Vec<String> = row.axes.iter().map(|(a, v)| format!("{a}={v}")).collect();
@@ -259,6 +261,8 @@ pub fn csv(spread: &Spread) -> Result<String> {
                     &end(cell.beside.and_then(|b| b.unreadable)),
                     &end(cell.beside.and_then(|b| b.unfinished)),
                     &end(cell.beside.and_then(|b| b.unjudged)),
+                    &end(cell.beside.and_then(|b| b.dropped)),
+                    &end(cell.beside.and_then(|b| b.short)),
                 ])?;
             }
         }

@@ -65,12 +65,16 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
                     shared,
                     numerics,
                     unjudged,
+                    dropped,
                     ..
                 } = evaluation;
                 out.fixed |= notes.is_empty() && weighed.numbers.seeds < pairs.len();
                 out.notes.extend(notes);
-                let left_out = behind.iter().flatten().any(|b| some(b.unjudged).is_some());
-                out.notes.extend(unjudged.filter(|_| left_out));
+                let any = |of: fn(&Beside) -> Option<f64>| {
+                    behind.iter().flatten().any(|b| some(of(b)).is_some())
+                };
+                out.notes.extend(unjudged.filter(|_| any(|b| b.unjudged)));
+                out.notes.extend(dropped.filter(|_| any(|b| b.dropped)));
                 let recipes = [&other.recipe, &out.recipe];
                 let warnings = warnings(&weighed, recipes, behind);
                 out.doubts.extend(warnings.iter().cloned());

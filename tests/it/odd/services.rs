@@ -4,7 +4,8 @@
 use crate::services::server::{Act, Seen, Server};
 use crate::study::Study;
 use pipe::base::response::{Outcome, Withheld};
-use pipe::base::rows::{Completion, Conversation};
+use pipe::base::rows::{Completion, Conversation, METRICS, Measured, Metrics, VALUES};
+use pipe::report::{beside, doubt};
 use serde_json::{Value, json};
 
 fn choice(message: Value, stop: &str) -> Act {
@@ -193,6 +194,51 @@ fn one_prompt_ends_no_node_and_no_rerun() {
         let rows: Vec<Completion> = study.run(&at("drop")).rows("g", "completions");
         assert_eq!(rows.len(), 3, "{word}");
     }
+}
+
+/// What is dropped stands beside the rates of the others, and is in the values by which two evaluations are compared.
+#[test]
+fn what_is_dropped_is_told_by_whoever_measures_the_others() {
+    let server = Server::new(|seen, _| act(seen));
+    let study = Study::new();
+    let of = |rejected: &str| {
+        let node = format!("kind = \"generate\"\nendpoint.rejected = \"{rejected}\"");
+        let words = ["flagged", "b", "forbidden", "d", "e"];
+        recipe(&study, &words, &server.url(), &node)
+            + "[node.eval]\nkind = \"evaluate\"\nin = { completions = \"g\" }\nscorer = \"refusal\"\n\
+               [node.long]\nkind = \"lengths\"\nin = { completions = \"g\" }\ncount = \"words\"\n"
+    };
+    let ran = study.run(&of("drop"));
+    for node in ["eval", "long"] {
+        let dropped = ran.metric(node, "dropped");
+        assert_eq!((dropped.value, dropped.n), (0.4, 5), "{node}");
+        assert_eq!(ran.metric(node, "dropped/harmful").value, 0.4, "{node}");
+        let values = ran.text(node, "metrics", VALUES);
+        let values: Vec<Measured> = (values.lines())
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let lost = values.iter().filter(|row| row.values["dropped"] > 0.0);
+        let only = |row: &&Measured| row.values.keys().all(|name| name.starts_with("dropped"));
+        assert!(lost.clone().all(|row| only(&row)), "{values:?}");
+        assert_eq!((values.len(), lost.count()), (5, 2), "{node}");
+    }
+    let metrics = ran.text("eval", "metrics", METRICS);
+    let Metrics { metrics } = serde_json::from_str(&metrics).unwrap();
+    let beside = beside::of("compliance/harmful", &metrics).unwrap();
+    assert_eq!(
+        (ran.metric("eval", "compliance/harmful").n, beside.dropped),
+        (3, Some(0.4))
+    );
+    assert!(beside.much() && beside.text().unwrap().contains("40.0 % dropped"));
+    let doubt = doubt::warning("`eval`", &metrics).unwrap();
+    assert!(
+        doubt.contains("40.0 % of the responses of `eval` were not given"),
+        "{doubt}"
+    );
+    // Nothing is dropped where nothing may be.
+    let ran = study.run(&of("empty"));
+    let metrics = ran.text("eval", "metrics", METRICS);
+    assert!(!metrics.contains("dropped"), "{metrics}");
 }
 
 /// A server whose template opens the think block, without a parser of it: an answer that was cut off within has no tag at all.

@@ -14,6 +14,7 @@ use base::rows::{Prompt, PromptClass};
 use base::stats;
 use engine::kind::MetricInfo;
 use engine::kind::context::NodeCtx;
+use std::ops::Range;
 
 const NAME: &str = "held_out_reward";
 const WHEN: [&str; 2] = ["before", "after"];
@@ -88,13 +89,10 @@ pub fn responses(
 
 /// Mean rewards before and after, over all and by class: one observation a prompt. `may_lack`: responses without a
 /// reward are no error.
-pub fn measures(
-    prompts: &[Prompt],
-    [before, after]: [&Responses; 2],
-    may_lack: bool,
-) -> Vec<Measure> {
-    let each = || prompts.iter().zip(before.iter().zip(after));
-    let both: Vec<(&Prompt, [f64; 2])> = each()
+pub fn measures(prompts: &[Prompt], responses: [&Responses; 2], may_lack: bool) -> Vec<Measure> {
+    let [before, after] = responses;
+    let each = prompts.iter().zip(before.iter().zip(after));
+    let both: Vec<(&Prompt, [f64; 2])> = each
         .filter_map(|(prompt, (b, a))| Some((prompt, [mean(b)?, mean(a)?])))
         .collect();
     let mut out = vec![];
@@ -112,20 +110,20 @@ pub fn measures(
     if !may_lack {
         return out;
     }
-    let lacks = |responses: fn((&'_ Vec<Response>, &'_ Vec<Response>)) -> Vec<bool>| {
-        let rows = each().flat_map(move |(prompt, both)| {
-            let row = move |lacks| (prompt.id.as_str(), prompt.class, lacks);
-            responses(both).into_iter().map(row)
+    let lacks = |when: Range<usize>| {
+        let each = responses[when].iter().copied();
+        let each = each.flat_map(|all| prompts.iter().zip(all));
+        let rows = each.flat_map(|(prompt, own)| {
+            let row = |r: &Response| (prompt.id.as_str(), prompt.class, r.unscorable);
+            own.iter().map(row).collect::<Vec<_>>()
         });
-        rows.collect::<Vec<_>>()
+        rows.collect::<Vec<_>>().into_iter()
     };
     let name = measure::UNSCORABLE.name;
-    let of_all = lacks(|(b, a)| [unscorable(b), unscorable(a)].concat());
-    out.extend(by_class::shares(name, of_all.into_iter()));
-    let of_each = [lacks(|(b, _)| unscorable(b)), lacks(|(_, a)| unscorable(a))];
-    for (when, rows) in WHEN.into_iter().zip(of_each) {
+    out.extend(by_class::shares(name, lacks(0..2)));
+    for (at, when) in WHEN.into_iter().enumerate() {
         let name = format!("{name}/{NAME}/{when}");
-        out.extend(by_class::shares(&name, rows.into_iter()));
+        out.extend(by_class::shares(&name, lacks(at..at + 1)));
     }
     out
 }
@@ -149,8 +147,4 @@ pub fn lacking(prompts: &[Prompt], [before, after]: [&Responses; 2]) -> Option<S
 fn mean(responses: &[Response]) -> Option<f64> {
     let worths: Vec<f64> = responses.iter().filter_map(|r| r.worth).collect();
     stats::mean(&worths)
-}
-
-fn unscorable(responses: &[Response]) -> Vec<bool> {
-    responses.iter().map(|r| r.unscorable).collect()
 }
