@@ -19,6 +19,8 @@ const FOLDER: &str = "calls";
 /// The largest segment that is taken, in bytes.
 const MOST: u64 = 1 << 30;
 const MOST_SIGNATURE: u64 = 4 << 10;
+/// Signatures of strangers that are read to name one of them.
+const STRANGERS: usize = 4;
 
 /// Answers that moved, and segments that were not believed.
 #[derive(Default)]
@@ -59,19 +61,19 @@ pub fn push(store: &Store, on: Option<&str>) -> Result<Moved, Error> {
 pub fn pull(store: &Store, on: Option<&str>) -> Result<Moved, Error> {
     let sharing = sharing(store, on, false)?;
     let entries = sharing.bucket.entries(FOLDER)?;
-    let names: Vec<&str> = entries
-        .iter()
-        .filter_map(|entry| entry.path.strip_prefix("calls/"))
-        .collect();
-    let segments = names
-        .iter()
-        .filter(|name| name.ends_with(".calls") && bounded::is_name(name));
+    let named = entries.iter();
+    let named = named.filter_map(|entry| Some((entry.path.strip_prefix("calls/")?, entry.size)));
+    let segments = named.clone().map(|(name, _)| name);
+    let segments = segments.filter(|name| name.ends_with(".calls") && bounded::is_name(name));
+    // One that is too large is none.
+    let small = named.filter(|(_, size)| *size <= MOST_SIGNATURE);
+    let signatures: Vec<&str> = small.map(|(name, _)| name).collect();
     let mut moved = Moved::default();
     for name in segments {
         if shared::has(&store.calls(), name) {
             continue;
         }
-        match sharing.take(name, &names) {
+        match sharing.take(name, &signatures) {
             Ok(answers) => moved.answers += answers,
             Err(error) => moved
                 .refused
@@ -129,21 +131,24 @@ impl Sharing<'_> {
     }
 
     /// Signed by somebody who is trusted, and whole.
-    fn take(&self, name: &str, names: &[&str]) -> Result<usize> {
+    fn take(&self, name: &str, files: &[&str]) -> Result<usize> {
+        let signer = |file: &&str| {
+            let signer = file.strip_prefix(name)?.strip_prefix('.')?;
+            Some((signer.strip_suffix(".sig")?.to_string(), *file))
+        };
+        let trusted = self.trust.trusted();
+        let signers = files.iter().filter_map(signer);
+        let (known, others): (Vec<_>, Vec<_>) =
+            signers.partition(|(signer, _)| trusted.contains(signer));
         let mut signatures = vec![];
-        for file in names.iter().filter(|file| file.ends_with(".sig")) {
-            let signer = file
-                .strip_prefix(name)
-                .and_then(|rest| rest.strip_prefix('.'));
-            let Some(signer) = signer.and_then(|rest| rest.strip_suffix(".sig")) else {
-                continue;
-            };
+        // Whoever may write there may write many.
+        for (signer, file) in known.into_iter().chain(others.into_iter().take(STRANGERS)) {
             let bytes = self
                 .bucket
                 .read(&format!("{FOLDER}/{file}"), MOST_SIGNATURE)?;
             let text = String::from_utf8(bytes.unwrap_or_default()).unwrap_or_default();
             signatures.push(Signature {
-                signer: signer.into(),
+                signer,
                 text: text.trim_end().into(),
             });
         }

@@ -277,7 +277,7 @@ fn push(store: &Store, mut records: Vec<Record>, lacking: &BTreeSet<Digest>) -> 
                     pushed.new_keys.insert(record.key);
                 }
                 Ok(Some(Published::Other(there))) => {
-                    let there = Record::from_text(&there.text).ok();
+                    let there = Record::from_text(&there).ok();
                     match there.as_ref().is_some_and(|there| same(&record, there)) {
                         true => {
                             pushed.there += 1;

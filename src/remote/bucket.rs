@@ -239,22 +239,17 @@ impl Remote for Bucket {
         }
     }
 
-    fn records(&self, keys: &[&Key]) -> Vec<Result<Option<Signed>>> {
+    fn records(&self, keys: &[&Key], trusted: &[String]) -> Vec<Result<Option<Signed>>> {
         let Ok(place) = self.place() else {
             return keys.iter().map(|_| Ok(None)).collect();
         };
         let began = Instant::now();
-        let found = place.block_on(self.look_signed_all(place, keys));
+        let found = place.block_on(self.look_signed_all(place, keys, trusted));
         self.patience.took(began.elapsed());
-        let told = |found: Result<Option<Signed>>| match found {
-            // It says nothing, as what is torn does, and is replaced like that.
-            Err(error) if error.is::<TooLarge>() => Ok(Some(Signed {
-                text: String::new(),
-                signatures: vec![],
-            })),
-            // What went wrong with the way there is told when it is too much, but to who waits for nothing else.
-            Err(_) if !self.patience.is_endless() => Ok(None),
-            found => found,
+        let told = |found: Result<Option<(Signed, bool)>>| match found {
+            // A request that failed is told where it ends the patience with the remote; and at once to who asked for nothing else.
+            Err(error) if !self.patience.is_endless() && !error.is::<TooLarge>() => Ok(None),
+            found => Ok(found?.map(|(signed, _)| signed)),
         };
         found.into_iter().map(told).collect()
     }

@@ -11,7 +11,7 @@ use base::bounded;
 use base::hash::{Digest, Key};
 use engine::store::remote::{Published, Signature, Signed};
 use engine::system::files::Blob;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::{Error, UpdateVersion};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -21,7 +21,12 @@ use std::sync::atomic::Ordering;
 /// The largest record and the largest signature.
 const MOST_RECORD: u64 = 16 << 20;
 const MOST_SIGNATURE: u64 = 4 << 10;
-const SIGNERS: usize = 64;
+
+/// So much is listed of what lies beside a record: what a server tells in one answer. Whoever may write there may write more.
+const BESIDE: usize = 1000;
+
+/// Of the name of who signs, in letters.
+const LONGEST: usize = 64;
 
 /// Blobs that are asked for at once.
 const AT_ONCE: usize = 16;
@@ -84,44 +89,69 @@ impl Bucket {
         &self,
         place: &Place,
         keys: &[&Key],
-    ) -> Vec<Result<Option<Signed>>> {
-        let each = stream::iter(keys).map(|key| self.look_signed(place, key));
+        trusted: &[String],
+    ) -> Vec<Result<Option<(Signed, bool)>>> {
+        let each = stream::iter(keys).map(|key| self.look_signed(place, key, trusted));
         each.buffered(AT_ONCE).collect().await
     }
 
-    /// With who answers for it.
-    pub(crate) async fn look_signed(&self, place: &Place, key: &Key) -> Result<Option<Signed>> {
+    /// With who answers for it, and whether these are all who do.
+    async fn look_signed(
+        &self,
+        place: &Place,
+        key: &Key,
+        trusted: &[String],
+    ) -> Result<Option<(Signed, bool)>> {
         let Some(got) = place.get(&record_path(key), MOST_RECORD).await? else {
             return Ok(None);
         };
         let text = text(&got);
-        let signatures = self.signatures(place, key).await?;
-        Ok(Some(Signed { text, signatures }))
+        let (signatures, all) = self.signatures(place, key, &text, trusted).await?;
+        Ok(Some((Signed { text, signatures }, all)))
     }
 
-    async fn signatures(&self, place: &Place, key: &Key) -> Result<Vec<Signature>> {
-        let folder = signature_folder(key);
-        let listed = place.list(&folder, Waiting::Somebody).await?;
-        let mut found = vec![];
-        for entry in listed.iter().take(SIGNERS) {
-            let name = entry.path.rsplit('/').next().unwrap_or_default();
-            let Some(signer) = name.strip_suffix(".sig") else {
-                continue;
-            };
-            let signer = signer.split('.').next().unwrap_or_default();
-            let path = format!("{folder}/{name}");
-            let got = place.get_any(Waiting::Somebody, &path, MOST_SIGNATURE);
-            let Some(got) = got.await? else {
-                continue;
-            };
-            if let (Ok(text), true) = (String::from_utf8(got.bytes), is_signer(signer)) {
-                found.push(Signature {
-                    signer: signer.to_string(),
-                    text: text.trim_end().to_string(),
-                });
+    /// Who answers for this text: whoever of those that are trusted does, and of the others as many as a part of the index takes; and
+    /// whether these are all. However much somebody lays beside a record, the work has an end, and no word that counts is missed.
+    async fn signatures(
+        &self,
+        place: &Place,
+        key: &Key,
+        text: &str,
+        trusted: &[String],
+    ) -> Result<(Vec<Signature>, bool)> {
+        let (folder, ending) = (&signature_folder(key), &signature_ending(text));
+        let somebody = Waiting::Somebody;
+        let listed = place.list_some(folder, somebody, BESIDE).await?;
+        let names = listed.iter().filter_map(|entry| {
+            let name = entry.path.rsplit('/').next()?;
+            name.strip_suffix(ending).filter(|name| is_signer(name))
+        });
+        let names: BTreeSet<&str> = names.collect();
+        let is_whole = listed.len() < BESIDE;
+        let trusted = trusted.iter().map(String::as_str);
+        // Those that may not have been listed are asked for by name.
+        let trusted: BTreeSet<&str> = trusted
+            .filter(|signer| !is_whole || names.contains(signer))
+            .collect();
+        let others = names.difference(&trusted).take(pack::SIGNERS);
+        let wanted = stream::iter(trusted.iter().chain(others)).map(|signer| {
+            let counts = trusted.contains(signer);
+            async move {
+                let path = format!("{folder}/{signer}{ending}");
+                match place.get_any(somebody, &path, MOST_SIGNATURE).await {
+                    Ok(got) => Ok(got.map(|got| Signature {
+                        signer: (*signer).to_string(),
+                        text: String::from_utf8_lossy(&got.bytes).trim_end().into(),
+                    })),
+                    Err(error) if counts => Err(error),
+                    Err(_) => Ok(None),
+                }
             }
-        }
-        Ok(found)
+        });
+        let found: Vec<Option<Signature>> = wanted.buffered(AT_ONCE).try_collect().await?;
+        let found: Vec<Signature> = found.into_iter().flatten().collect();
+        let all = is_whole && found.len() == names.len();
+        Ok((found, all))
     }
 
     /// Whatever lies under its name.
@@ -148,9 +178,8 @@ impl Bucket {
         );
         self.mark(place).await?;
         for signature in &record.signatures {
-            // By its text: another record of the key, made by the same hand elsewhere, keeps its own.
-            let of = &blake3::hash(record.text.as_bytes()).to_hex()[..16];
-            let path = format!("{}/{}.{of}.sig", signature_folder(key), signature.signer);
+            let (folder, ending) = (signature_folder(key), signature_ending(&record.text));
+            let path = format!("{folder}/{}{ending}", signature.signer);
             let bytes = format!("{}\n", signature.text).into_bytes();
             let answer = place.put(&path, bytes, Put::Over).await;
             self.given(answer)?.given()?;
@@ -180,9 +209,7 @@ impl Bucket {
                 });
             }
             if sound(&there) {
-                let signatures = self.signatures(place, key).await?;
-                let text = there;
-                return Ok(Published::Other(Box::new(Signed { text, signatures })));
+                return Ok(Published::Other(there));
             }
             how = match refused {
                 // A folder knows no versions.
@@ -284,10 +311,15 @@ fn signature_folder(key: &Key) -> String {
     format!("sigs/{}/{key}", key.shard())
 }
 
-/// What may be the name of a signature.
+/// What the name of a signature of this text ends with: another record of the key, made by the same hand elsewhere, keeps its own.
+fn signature_ending(text: &str) -> String {
+    format!(".{}.sig", &blake3::hash(text.as_bytes()).to_hex()[..16])
+}
+
+/// What may be the name of who signs.
 fn is_signer(name: &str) -> bool {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    name.len() <= SIGNERS && bounded::is_name(name) && name.bytes().all(fits)
+    name.len() <= LONGEST && bounded::is_name(name) && name.bytes().all(fits)
 }
 
 /// Why it takes nothing from us, where that will not pass.

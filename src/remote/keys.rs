@@ -314,6 +314,10 @@ impl Trust for Keyring {
         }
     }
 
+    fn trusted(&self) -> Vec<String> {
+        self.trusted.keys().cloned().collect()
+    }
+
     fn sign(&self, text: &str) -> Result<Option<Signature>> {
         Ok(self.own.as_ref().map(|own| own.sign(text)))
     }

@@ -242,21 +242,26 @@ impl Place {
 
     /// Everything below a folder.
     pub async fn list(&self, below: &str, waiting: Waiting) -> Result<Vec<Entry>> {
+        let found = self.list_some(below, waiting, MOST_ENTRIES + 1).await?;
+        ensure!(
+            found.len() <= MOST_ENTRIES,
+            "`{below}` has more than {MOST_ENTRIES} entries"
+        );
+        Ok(found)
+    }
+
+    /// So much of it at most.
+    pub async fn list_some(
+        &self,
+        below: &str,
+        waiting: Waiting,
+        most: usize,
+    ) -> Result<Vec<Entry>> {
         let path = self.path(below);
-        let request = async {
-            let mut listed = self.store.list(Some(&path));
-            let mut found = vec![];
-            while let Some(meta) = listed.try_next().await? {
-                found.push(self.entry(&meta));
-                if found.len() > MOST_ENTRIES {
-                    return Ok(None);
-                }
-            }
-            Ok(Some(found))
-        };
+        let listed = self.store.list(Some(&path)).take(most);
+        let request = listed.map_ok(|meta| self.entry(&meta)).try_collect();
         let answer = self.patience.ask(waiting, request).await?;
-        let found = answer.found()?.unwrap_or(Some(vec![]));
-        found.with_context(|| format!("`{below}` has more than {MOST_ENTRIES} entries"))
+        Ok(answer.found()?.unwrap_or_default())
     }
 
     /// An error of the outer kind: nobody answers; of the inner: it is refused.

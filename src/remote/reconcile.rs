@@ -45,12 +45,12 @@ impl Bucket {
         let wanted: Vec<&Key> = sizes.iter().filter(doubtful).map(|(key, _)| key).collect();
         let (mut reconciled, mut new) = (Reconciled::default(), BTreeMap::new());
         for some in wanted.chunks(READ) {
-            let found = self.look_signed_all(place, some).await;
+            let found = self.look_signed_all(place, some, &[]).await;
             for (&key, found) in some.iter().zip(found) {
                 let signed = match found {
                     // It was taken away meanwhile.
                     Ok(None) => continue,
-                    Ok(Some(signed)) => sound(key, &signed.text).map(|()| signed),
+                    Ok(Some(looked)) => sound(key, &looked.0.text).map(|()| looked),
                     Err(error) if error.is::<TooLarge>() => Err(error),
                     Err(error) if !self.is_open() => return Err(error),
                     Err(error) => {
@@ -60,8 +60,9 @@ impl Bucket {
                     }
                 };
                 match signed {
-                    Ok(signed) => {
-                        if !has(&catalogue.find(key), &signed) {
+                    // Of more words than there is room for nobody knows which count: it is asked for by its key.
+                    Ok((signed, all)) => {
+                        if all && !has(&catalogue.find(key), &signed) {
                             new.insert(key.clone(), signed);
                         }
                     }

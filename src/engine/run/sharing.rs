@@ -278,7 +278,7 @@ impl<'a> Exec<'a> {
             Ok(Some(Published::Other(there))) => {
                 // Its bytes may have been given, and gone while somebody made room.
                 self.errands.unsettled += 1;
-                if let Some(text) = differs(record, &there.text) {
+                if let Some(text) = differs(record, &there) {
                     self.log(id, text);
                 }
             }

@@ -29,8 +29,8 @@ pub enum Published {
     New,
     /// It was there, byte for byte.
     Same,
-    /// The key has another record there.
-    Other(Box<Signed>),
+    /// The key has another record there, of this text.
+    Other(String),
 }
 
 /// What came of comparing the index of a remote with what lies there.
@@ -111,8 +111,9 @@ pub trait Remote: Send + Sync {
     fn known(&self, key: &Key) -> Vec<Signed>;
 
     /// The records of these keys, in their order, asked for by name; nothing where it has none, or does not answer. An error is of what
-    /// lies there, or of the way there for who waits for just that.
-    fn records(&self, keys: &[&Key]) -> Vec<Result<Option<Signed>>>;
+    /// lies there, or of the way there for who waits for just that. Signatures by these come whatever lies beside them, of those
+    /// by others some.
+    fn records(&self, keys: &[&Key], trusted: &[String]) -> Vec<Result<Option<Signed>>>;
 
     /// Create-only, but for a text under this name that is not `sound`. All blobs that it names were pushed before.
     fn publish(
@@ -170,6 +171,11 @@ pub trait Trust: Send + Sync {
     /// The same of several, in their order; an error where one of them is not believed.
     fn signers(&self, records: &[&Signed]) -> Result<Vec<Option<String>>> {
         records.iter().map(|record| self.signer(record)).collect()
+    }
+
+    /// The signers that may make a record believed; none where that hangs on no signer.
+    fn trusted(&self) -> Vec<String> {
+        vec![]
     }
 
     /// None where this identity has no key.

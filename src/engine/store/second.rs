@@ -76,6 +76,10 @@ impl Second {
         self.found().get(key).is_some_and(Option::is_none)
     }
 
+    pub fn refuse(&self, key: &Key) {
+        self.found().insert(key.clone(), None);
+    }
+
     pub fn forget(&self, key: &Key) {
         self.found().remove(key);
     }
@@ -176,11 +180,11 @@ impl Second {
         let (record, signer) = match believed.with_context(shown) {
             Ok(Some(believed)) => believed,
             Ok(None) => {
-                self.found().insert(key.clone(), None);
+                self.refuse(key);
                 return Ok(None);
             }
             Err(error) => {
-                self.found().insert(key.clone(), None);
+                self.refuse(key);
                 return Err(error);
             }
         };

@@ -15,7 +15,7 @@ use crate::store::record::{Artifact, Record};
 use crate::store::{Lookup, Store};
 use crate::system::fault;
 use crate::system::files::{self, Blob};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use base::hash::Key;
 use base::threads;
 use std::collections::BTreeSet;
@@ -132,11 +132,12 @@ impl Store {
         let Some(second) = self.second.as_ref().filter(|s| s.remote.is_open()) else {
             return keys.iter().map(|_| Ok(Lookup::Absent)).collect();
         };
-        let found = second.remote.records(keys).into_iter();
+        let found = second.remote.records(keys, &second.trust.trusted());
         let judged = keys.iter().zip(found).map(|(key, found)| {
             let told = second.refused(key);
             let shown = || format!("record {} of {}", key.short(), second.remote.name());
             let found = found.with_context(shown);
+            let found = found.inspect_err(|_| second.refuse(key));
             let taken = found.and_then(|signed| second.take(key, signed.into_iter().collect()));
             match taken {
                 Err(_) if told => Ok(Lookup::Absent),
@@ -293,15 +294,19 @@ impl Store {
         let outputs: Vec<&Blob> = record.outputs.values().flat_map(|a| &a.files).collect();
         let blobs: Vec<&Blob> = outputs.iter().copied().chain(&record.logs).collect();
         let mut known = remote.known(key);
-        if known.is_empty() && blobs.iter().map(|b| b.size).sum::<u64>() >= SMALL {
-            let asked = remote
-                .records(&[key])
-                .pop()
-                .expect("an answer for each key");
-            known.extend(asked.with_context(shown)?);
+        let large = || blobs.iter().map(|b| b.size).sum::<u64>() >= SMALL;
+        if known.is_empty() && (came || large()) {
+            let asked = remote.records(&[key], &second.trust.trusted()).pop();
+            match asked.expect("an answer for each key") {
+                Ok(found) => known.extend(found),
+                Err(error) if came => return Err(error).with_context(shown),
+                // What cannot be read, or is none, is met again when ours is given.
+                Err(_) => {}
+            }
         }
         if came && known.is_empty() {
-            return Ok(None);
+            let gone = "it came from there and lies there no more; whoever made it gives it again";
+            return Err(anyhow!(gone)).with_context(shown);
         }
         let signature = match came {
             true => None,
@@ -327,7 +332,7 @@ impl Store {
             }
             return Ok(Some(match there.text == text {
                 true => Published::Same,
-                false => Published::Other(Box::new(there)),
+                false => Published::Other(there.text),
             }));
         }
         if !unsigned || bytes {

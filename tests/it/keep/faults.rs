@@ -4,9 +4,9 @@ use super::bucket::{Fault, Server};
 use crate::engine::{Ran, Space, Toy, graph, join, run_store, write};
 use pipe::base::hash::Digest;
 use pipe::engine::plan::{self, Planned, Wanted};
-use pipe::engine::store::Store;
 use pipe::engine::store::record::Record;
 use pipe::engine::store::remote::{Anyone, Published, Signed};
+use pipe::engine::store::{Lookup, Store};
 use pipe::engine::system::files::{Blob, tree_digest};
 use pipe::remote::{Address, Bucket, pack};
 use std::collections::BTreeMap;
@@ -375,6 +375,15 @@ fn what_is_too_large_for_what_it_is_is_replaced() {
     let found = there.reconcile(false).unwrap();
     assert_eq!((found.indexed, found.unread.len()), (2, 0));
     assert!(found.wrong[&record.key].contains("too large"), "{found:?}");
+    let asked = store(&Space::new(), &server);
+    let told = asked
+        .ask_remote(&record.key)
+        .err()
+        .map(|e| format!("{e:#}"));
+    let told = told.expect("what lies there is no record");
+    assert!(told.contains("too large"), "{told}");
+    let again = asked.ask_remote(&record.key).unwrap();
+    assert!(matches!(again, Lookup::Absent), "it is told once");
     let published = there.publish(record, true, &|| false).unwrap();
     assert_eq!(published, Some(Published::New));
     assert_eq!(server.read(&path).unwrap(), good);
@@ -392,7 +401,8 @@ fn what_is_too_large_for_what_it_is_is_replaced() {
     // Nobody's signature.
     server.forget("/index/");
     let (shard, key) = (record.key.shard(), &record.key);
-    let beside = format!("/lab/team/one/sigs/{shard}/{key}/eve.0.sig");
+    let of = &blake3::hash(record.to_text().unwrap().as_bytes()).to_hex()[..16];
+    let beside = format!("/lab/team/one/sigs/{shard}/{key}/eve.{of}.sig");
     server.add(&beside, vec![b'x'; 5000]);
     let ran = run(&Space::new(), &server, &spec());
     assert_eq!(ran.states(), ["hit"; 3], "{:?}", ran.events);

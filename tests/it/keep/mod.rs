@@ -3,6 +3,7 @@
 
 pub mod bucket;
 mod clouds;
+mod crowd;
 mod evict;
 mod faults;
 mod gc;
