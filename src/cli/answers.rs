@@ -51,7 +51,8 @@ pub fn push(store: &Store, on: Option<&str>) -> Result<Moved, Error> {
             let path = format!("{FOLDER}/{name}.{}.sig", signature.signer);
             sharing.bucket.write(&path, signature.text.into_bytes())?;
         }
-        sharing.bucket.add(&format!("{FOLDER}/{name}"), bytes)?;
+        // Its name is of its bytes, and may have been taken by an upload that was cut off.
+        sharing.bucket.write(&format!("{FOLDER}/{name}"), bytes)?;
         moved.answers += keys.len();
         sharing.remember(keys.iter().map(CallKey::hex))
     })?;
@@ -132,12 +133,11 @@ impl Sharing<'_> {
 
     /// Signed by somebody who is trusted, and whole.
     fn take(&self, name: &str, files: &[&str]) -> Result<usize> {
-        let signer = |file: &&str| {
-            let signer = file.strip_prefix(name)?.strip_prefix('.')?;
-            Some((signer.strip_suffix(".sig")?.to_string(), *file))
-        };
         let trusted = self.trust.trusted();
-        let signers = files.iter().filter_map(signer);
+        let signers = files.iter().filter_map(|file| {
+            let signer = file.strip_prefix(name)?.strip_prefix('.')?;
+            Some((signer.strip_suffix(".sig")?.to_string(), file))
+        });
         let (known, others): (Vec<_>, Vec<_>) =
             signers.partition(|(signer, _)| trusted.contains(signer));
         let mut signatures = vec![];

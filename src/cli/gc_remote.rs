@@ -57,7 +57,11 @@ pub fn run(store: &Store, args: &RemoteGc, apply: bool, as_json: bool) -> Outcom
         patient: true,
         ..Use::default()
     };
-    let bucket = &remote::bucket(store, &remote::needed(store, args.on.as_deref())?, how);
+    let meant = remote::needed(store, args.on.as_deref())?;
+    if apply {
+        meant.gives()?;
+    }
+    let bucket = &remote::bucket(store, &meant, how);
     if !apply {
         let proposal = collect::propose(bucket, &policy, None)?;
         tell(bucket, &proposal, None, as_json);
@@ -97,11 +101,15 @@ fn maintainer() -> String {
 }
 
 fn held(holder: &Holder) -> String {
-    let since = clock::now_ms().saturating_sub(holder.since_ms);
+    let since = clock::now_ms().saturating_sub(holder.since_ms) as f64 / 1e3;
+    // One that cannot be read does not say since when.
+    let since = match holder.since_ms {
+        0 => String::new(),
+        _ => format!(", for {} by their clock", duration(since)),
+    };
     format!(
-        "{} makes room there since {} ago by their clock, and one does at a time; if they are gone: --take-over",
-        holder.who,
-        duration(since as f64 / 1e3)
+        "{} makes room there{since}, and one does at a time; if they are gone: --take-over",
+        holder.who
     )
 }
 
@@ -126,8 +134,11 @@ fn tell(bucket: &Bucket, proposal: &Proposal, swept: Option<&Swept>, as_json: bo
         out += &table(&proposal.items);
     }
     for (why, kept) in &proposal.kept {
-        let records = count(kept.records, "record", "records");
-        out += &format!("kept: {records} ({}): {why}\n", bytes(kept.bytes));
+        let of = match kept.records {
+            0 => bytes(kept.bytes),
+            n => format!("{} ({})", count(n, "record", "records"), bytes(kept.bytes)),
+        };
+        out += &format!("kept: {of}: {why}\n");
     }
     for line in &proposal.careful {
         out += &format!("careful: {line}\n");

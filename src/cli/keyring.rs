@@ -1,7 +1,7 @@
 //! Where the user's keys are: the private one in `key`, the public ones of others in `trusted`, both in the folder of his settings.
 
 use super::environment::variable;
-use super::output::Error;
+use super::output::{Error, complain};
 use ::remote::keys::{Identity, Keyring, Secret};
 use ::remote::settings::Believed;
 use anyhow::{Context, Result, ensure};
@@ -11,6 +11,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 const KEY: &str = "key";
 const TRUSTED: &str = "trusted";
@@ -94,21 +95,29 @@ impl Trusted {
             other => other.with_context(|| format!("reading {}", path.display()))?,
         };
         let lines = text.lines().map(String::from).collect();
-        let trusted = Trusted { path, lines };
-        trusted.all()?;
-        Ok(trusted)
+        Ok(Trusted { path, lines })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whoever is in it. A line that cannot be read is an error: whose it was, nobody would hear.
-    pub fn all(&self) -> Result<Vec<Identity>> {
+    /// Whoever is in it. A line that is no key trusts nobody.
+    pub fn all(&self) -> Vec<Identity> {
+        let said = self.lines.iter().filter(|line| says(line));
+        said.filter_map(|line| Identity::parse(line).ok()).collect()
+    }
+
+    /// The lines that are no keys: where each stands, why, and what to do.
+    pub fn unusable(&self) -> Vec<String> {
         let numbered = self.lines.iter().zip(1..);
         let said = numbered.filter(|(line, _)| says(line));
-        said.map(|(line, n)| {
-            Identity::parse(line).with_context(|| format!("{}:{n}", self.path.display()))
+        said.filter_map(|(line, n)| {
+            let why = Identity::parse(line).err()?;
+            Some(format!(
+                "{}:{n}: {why:#}; this line trusts nobody: put it right there, or remove it there or by `pipe keys untrust LINE`",
+                self.path.display()
+            ))
         })
         .collect()
     }
@@ -118,17 +127,29 @@ impl Trusted {
         self.write()
     }
 
-    /// Whoever is called so, or has this key; nothing where there is none.
-    pub fn remove(&mut self, named: &str) -> Result<Option<Identity>> {
-        let fits =
-            |who: &Identity| who.name == named || who.key() == named || who.to_string() == named;
-        let Some(gone) = self.all()?.into_iter().find(|who| fits(who)) else {
+    /// Whoever is called so, or has this key, under each name; else lines of that name that are no keys. Returns the name, and whose
+    /// the key was; nothing where there is none.
+    pub fn remove(&mut self, named: &str) -> Result<Option<(String, Option<Identity>)>> {
+        let named = named.trim();
+        let fits = |line: &str| {
+            let parts = line.split_once('=');
+            line == named || parts.is_some_and(|(name, key)| name == named || key == named)
+        };
+        let read = |line: &str| Identity::parse(line).ok();
+        let said = self.lines.iter().map(|line| line.trim());
+        let said: Vec<&str> = said.filter(|line| says(line) && fits(line)).collect();
+        let keys: Vec<Identity> = said.iter().filter_map(|line| read(line)).collect();
+        let Some(name) = said.first().map(|line| line.split('=').next()) else {
             return Ok(None);
         };
-        let stays = |line: &String| !says(line) || *line.trim() != gone.to_string();
-        self.lines.retain(stays);
+        let name = keys.first().map_or(name, |who| Some(&who.name));
+        let name = name.unwrap_or_default().to_string();
+        self.lines.retain(|line| match read(line) {
+            Some(who) => !keys.iter().any(|gone| gone.same_key(&who)),
+            None => !keys.is_empty() || !says(line) || !fits(line.trim()),
+        });
         self.write()?;
-        Ok(Some(gone))
+        Ok(Some((name, keys.into_iter().next())))
     }
 
     fn write(&self) -> Result<()> {
@@ -154,11 +175,24 @@ fn says(line: &str) -> bool {
     !line.is_empty() && !line.starts_with('#')
 }
 
+static WARNED: Once = Once::new();
+
+/// Of lines that are no keys.
+pub fn warn(trusted: &Trusted) {
+    for line in trusted.unusable() {
+        complain(&format!("warning: {line}\n"));
+    }
+}
+
 /// Whose records a command takes: the user's own, of those in `trusted`, and of those whom `[remote] trust` names.
 pub fn keyring(believed: &Believed) -> Result<Keyring, Error> {
     // Where there is no folder there are no keys; what is named counts all the same.
     let (own, mut trusted) = match config() {
-        Ok(folder) => (own(&folder)?, Trusted::read(&folder)?.all()?),
+        Ok(folder) => {
+            let trusted = Trusted::read(&folder)?;
+            WARNED.call_once(|| warn(&trusted));
+            (own(&folder)?, trusted.all())
+        }
         Err(_) => (None, vec![]),
     };
     let all = match believed {

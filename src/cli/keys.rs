@@ -76,7 +76,7 @@ enum What {
     ///
     /// Example: pipe keys untrust ada
     Untrust {
-        /// The name, or the key
+        /// The name, the key, or the whole line
         who: String,
         /// Print as JSON
         #[arg(long)]
@@ -122,7 +122,7 @@ fn new(folder: &Path, name: Option<&str>, replace: bool, as_json: bool) -> Outco
     let secret = Secret::new(&name)?;
     if let Some(old) = old {
         let mut trusted = Trusted::read(folder)?;
-        let before = former(&trusted.all()?, old.identity());
+        let before = former(&trusted.all(), old.identity());
         trusted.add(&before)?;
     }
     let path = keyring::keep(folder, &secret)?;
@@ -178,13 +178,16 @@ fn list(folder: &Path, as_json: bool) -> Outcome {
     let own = keyring::own(folder)?;
     let trusted = Trusted::read(folder)?;
     let own = own.iter().map(|own| (own.identity().clone(), true));
-    let all = own.chain(trusted.all()?.into_iter().map(|who| (who, false)));
+    let all = own.chain(trusted.all().into_iter().map(|who| (who, false)));
     let all: Vec<(Identity, bool)> = all.collect();
+    keyring::warn(&trusted);
     if as_json {
         let keys = all.iter().map(|(who, own)| {
             json!({ "name": who.name, "key": who.key(), "line": who.to_string(), "own": own })
         });
-        print_json(&json!({ "file": trusted.path(), "keys": keys.collect::<Vec<_>>() }));
+        print_json(&json!({
+            "file": trusted.path(), "keys": keys.collect::<Vec<_>>(), "unusable": trusted.unusable(),
+        }));
         return Ok(());
     }
     if all.is_empty() {
@@ -206,7 +209,7 @@ fn trust(folder: &Path, line: &str, as_json: bool) -> Outcome {
     let who = Identity::parse(line).map_err(|e| Error::Usage(format!("{e:#}")))?;
     let own = keyring::own(folder)?;
     let mut trusted = Trusted::read(folder)?;
-    let mut known = trusted.all()?;
+    let mut known = trusted.all();
     known.extend(own.map(|own| own.identity().clone()));
     if let Some(same) = known.iter().find(|known| known.same_key(&who)) {
         let name = &same.name;
@@ -236,8 +239,8 @@ fn trust(folder: &Path, line: &str, as_json: bool) -> Outcome {
 
 fn untrust(folder: &Path, named: &str, as_json: bool) -> Outcome {
     let mut trusted = Trusted::read(folder)?;
-    let Some(gone) = trusted.remove(named)? else {
-        let known = trusted.all()?;
+    let Some((name, gone)) = trusted.remove(named)? else {
+        let known = trusted.all();
         let near = did_you_mean(named, known.iter().map(|who| who.name.as_str()));
         let near = near.map(|n| format!("; did you mean `{n}`?"));
         return Err(Error::Usage(format!(
@@ -247,11 +250,18 @@ fn untrust(folder: &Path, named: &str, as_json: bool) -> Outcome {
         )));
     };
     match as_json {
-        true => print_json(&json!({ "untrusted": gone.name, "key": gone.key() })),
-        false => print_lines(&format!(
-            "records that `{}` signed are no longer taken; those that were taken before stay\n",
-            gone.name
-        )),
+        true => {
+            print_json(&json!({ "untrusted": name, "key": gone.as_ref().map(Identity::key) }));
+        }
+        false => print_lines(&match gone {
+            Some(_) => format!(
+                "records that `{name}` signed are no longer taken, unless `trust` of a `[remote]` names them; those that were taken before stay\n"
+            ),
+            None => format!(
+                "the line of `{name}` is gone from {}: it was no key, and trusted nobody\n",
+                trusted.path().display()
+            ),
+        }),
     }
     Ok(())
 }

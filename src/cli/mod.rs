@@ -43,6 +43,7 @@ mod profiles;
 mod provenance;
 mod pull;
 mod push;
+mod pushed;
 mod registry;
 mod remote;
 mod report;

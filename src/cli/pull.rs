@@ -2,11 +2,10 @@
 
 use super::answers::{self, Moved};
 use super::args::{RecipesArgs, StoreArgs};
-use super::output::{Error, Outcome, complain, print_json, print_lines};
+use super::output::{Error, Outcome, complain, print_lines};
 use super::remote::Use;
 use super::{complete, remote, store, study};
 use anyhow::anyhow;
-use base::hash::Key;
 use base::text::{bytes, count};
 use base::threads;
 use engine::kind::Type;
@@ -59,12 +58,7 @@ pub fn run(args: &Pull) -> Outcome {
     };
     let study = study::load_all(&args.recipes.recipes, &args.recipes.changes)?;
     let store = remote::required(store::to_write(&args.store, args.json)?, patient)?;
-    // Whether it answers is known before anything is decided or made.
-    store.find_remote(&Key::from_bytes(&[0; 32]))?;
-    if store.remote().is_none() {
-        let why = store.remote_remark().unwrap_or_default();
-        return Err(Error::World(anyhow!(why)));
-    }
+    remote::reach(&store)?;
     store.prepare()?;
     let wanted = study::wanted(&study, &args.only, &[])?;
     let plan = plan::plan_asking(&store, &study.graph, &wanted, Asking::All)?;
@@ -90,11 +84,12 @@ pub fn run(args: &Pull) -> Outcome {
     };
     refused.extend(calls.refused);
     let moved = store.remote().map_or(0, |remote| remote.moved());
-    let closed = store.remote_remark();
+    let (answered, told) = remote::ends(&store);
     if args.json {
-        print_json(&json!({
-            "ok": failed.is_empty() && refused.is_empty() && closed.is_none(), "records": records.len(), "missing": without, "refused": refused, "failed": failed, "bytes": moved, "answers": calls.answers,
-        }));
+        let answer = json!({
+            "ok": failed.is_empty() && refused.is_empty() && answered, "records": records.len(), "missing": without, "refused": refused, "failed": failed, "bytes": moved, "answers": calls.answers,
+        });
+        remote::print_answer(&store, answer);
     } else {
         let mut out = format!(
             "{} here; {} moved\n",
@@ -115,13 +110,16 @@ pub fn run(args: &Pull) -> Outcome {
         }
         print_lines(&out);
     }
-    for line in failed.iter().chain(&refused).chain(&closed) {
+    for line in failed.iter().chain(&refused) {
         complain(&format!("error: {line}\n"));
     }
-    match (failed.is_empty() && closed.is_none(), refused.is_empty()) {
+    for line in &told {
+        complain(&format!("{line}\n"));
+    }
+    match (failed.is_empty() && answered, refused.is_empty()) {
         (true, true) => Ok(()),
         (true, false) => Err(Error::World(anyhow!(
-            "not everything that is there is believed"
+            "not everything that is there is read and believed"
         ))),
         (false, _) => Err(Error::World(anyhow!(
             "not everything came; the same command goes on where it broke off"

@@ -2,23 +2,24 @@
 
 use super::args::{Changes, StoreArgs};
 use super::output::{Error, Outcome, complain, print_json, print_lines};
+use super::pushed::Pushed;
 use super::remote::Use;
 use super::{answers, complete, remote, store, study};
 use anyhow::anyhow;
 use base::device::Moved;
-use base::hash::{Digest, Key};
-use base::text::{bytes, count};
+use base::hash::Digest;
+use base::text::count;
 use base::threads;
 use clap::ValueHint;
 use engine::plan;
 use engine::plan::verdict::Verdict;
 use engine::store::record::Record;
-use engine::store::remote::{Published, Reconciled};
+use engine::store::remote::{Lacking, Published, Reconciled};
 use engine::store::{Lookup, Store};
 use engine::system::files::Blob;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -59,21 +60,6 @@ pub struct Push {
     json: bool,
 }
 
-/// What became of the records.
-#[derive(Default)]
-struct Pushed {
-    new: usize,
-    new_keys: BTreeSet<Key>,
-    there: usize,
-    /// Of those, whose bytes the remote lacked.
-    restored: usize,
-    /// The remote has other bytes of these nodes.
-    differing: Vec<String>,
-    /// Of these, what they were computed on there and here, where that is not the same.
-    moved: BTreeMap<String, Moved>,
-    failed: Vec<String>,
-}
-
 pub fn run(args: &Push) -> Outcome {
     if args.calls {
         let moved = answers::push(&store::existing(&args.store)?, args.on.as_deref())?;
@@ -93,92 +79,53 @@ pub fn run(args: &Push) -> Outcome {
         ..Use::default()
     };
     let store = remote::required(store::existing(&args.store)?, patient)?;
-    store.find_remote(&Key::from_bytes(&[0; 32]))?;
-    if store.remote().is_none() {
-        let why = store.remote_remark().unwrap_or_default();
-        return Err(Error::World(anyhow!(why)));
-    }
+    remote::reach(&store)?;
     let (mut records, evicted) = records(args, &store)?;
     let found = match args.recipes.is_empty() || args.verify {
         true => store.reconcile(args.verify)?,
         false => Reconciled::default(),
     };
-    let (lacking, mut unread) = lacking(&store, &records, args.verify);
+    let (lacking, mut untold) = lacking(&store, &records, args.verify);
     let of_records = found.unread.iter();
-    unread.extend(of_records.map(|(key, why)| format!("record {}: {why}", key.short())));
+    untold.extend(of_records.map(|(key, why)| format!("record {}: {why}", key.short())));
     // What came from there is there, but for bytes that it lost.
-    records.retain(|record| store.found(&record.key).is_none() || lacks(record, &lacking));
+    let lacks = |r: &Record| any(files(r), &lacking.absent) || any(files(r), &lacking.wrong);
+    records.retain(|record| store.found(&record.key).is_none() || lacks(record));
     let total = records.len();
-    let whole = unread.is_empty();
     let mut pushed = push(&store, records, &lacking);
-    pushed.failed.extend(unread);
+    (pushed.evicted, pushed.found) = (evicted, found);
     let remote = store.remote();
-    let sent = remote.map_or(0, |remote| remote.moved());
+    pushed.sent = remote.map_or(0, |remote| remote.moved());
     let settled = remote.map_or(Ok(()), |remote| remote.settle());
-    let closed = store.remote_remark();
-    let wrong: Vec<String> = wrong(&found, &pushed)
-        .map(|(key, why)| format!("record {}: {why}", key.short()))
-        .collect();
-    if args.json {
-        print_json(&json!({
-            "ok": pushed.failed.is_empty() && settled.is_ok() && closed.is_none(),
-            "pushed": pushed.new, "there": pushed.there, "restored": pushed.restored, "evicted": evicted, "failed": pushed.failed,
-            "differing": pushed.differing, "bytes": sent, "indexed": found.indexed, "wrong": wrong,
-        }));
-    } else {
-        let mut out = format!(
-            "{} pushed, {} there already; {} moved\n",
-            count(pushed.new as u64, "record", "records"),
-            pushed.there,
-            bytes(sent)
-        );
-        if pushed.restored > 0 {
-            let of = count(pushed.restored as u64, "record", "records");
-            out += &format!("the bytes of {of} that it lacked are back\n");
-        }
-        if found.indexed > 0 {
-            let of = count(found.indexed as u64, "record", "records");
-            out += &format!("its index lacked {of}, and has them now\n");
-        }
-        if evicted > 0 {
-            let were = count(evicted as u64, "record was", "records were");
-            out += &format!("{were} left out: their bytes are not here\n");
-        }
-        for node in &pushed.differing {
-            let why = match pushed.moved.get(node) {
-                None => "the node is not reproducible".to_string(),
-                Some(moved) => format!(
-                    "they are of another device: {} there, {} here",
-                    moved.before, moved.now
-                ),
-            };
-            out += &format!("the remote has other bytes of `{node}`: {why}\n");
-        }
-        print_lines(&out);
+    let (answered, told) = remote::ends(&store);
+    pushed.failed.extend(untold);
+    let ok = pushed.failed.is_empty() && answered;
+    match args.json {
+        true => remote::print_answer(&store, pushed.answer(ok && settled.is_ok())),
+        false => print_lines(&pushed.text()),
     }
-    for line in &wrong {
+    for line in pushed.wrong() {
         complain(&format!(
-            "warning: {line}; whoever made it puts it right by `pipe push --verify`, and so does the next run\n"
+            "warning: {line}; whoever made it puts it right by `pipe push --verify`\n"
         ));
     }
-    for line in pushed.failed.iter().chain(&closed) {
+    for line in &pushed.failed {
         complain(&format!("error: {line}\n"));
     }
-    if let Err(error) = settled {
-        return Err(Error::World(error));
+    for line in &told {
+        complain(&format!("{line}\n"));
     }
-    match pushed.failed.is_empty() && closed.is_none() {
-        true => Ok(()),
-        false => {
-            let left = total - pushed.new - pushed.there - pushed.differing.len();
-            let told = match left {
-                0 if whole => "the remote did not answer to the end".into(),
-                0 => "not all that lies at the remote was looked at".into(),
-                n => count(n as u64, "record is", "records are") + " not at the remote",
-            };
-            Err(Error::World(anyhow!("{told}; the same command goes on")))
-        }
+    settled?;
+    if ok {
+        return Ok(());
     }
+    let left = total - pushed.new.len() - pushed.there - pushed.differing.len();
+    let told = match left {
+        0 if !answered => "the remote did not answer to the end".into(),
+        0 => "not all that lies at the remote was looked at".into(),
+        n => count(n as u64, "record is", "records are") + " not at the remote",
+    };
+    Err(Error::World(anyhow!("{told}; the same command goes on")))
 }
 
 /// Those to be given, and how many cannot be.
@@ -209,56 +156,45 @@ fn records(args: &Push, store: &Store) -> Result<(Vec<Record>, usize), Error> {
     Ok((found, evicted))
 }
 
-/// What lies under a record's name, is none, and was not replaced.
-fn wrong<'a>(
-    found: &'a Reconciled,
-    pushed: &'a Pushed,
-) -> impl Iterator<Item = (&'a Key, &'a String)> {
-    let wrong = found.wrong.iter();
-    wrong.filter(|(key, _)| !pushed.new_keys.contains(*key))
-}
-
-/// Blobs of theirs that are here, and that the remote does not have. `whole`: or whose bytes there are others, which is read; beside
+/// Blobs of theirs that are here, and that the remote does not have as they should be. `whole`: what lies there is read; beside
 /// them, what is told of those of which that cannot be known.
-fn lacking(store: &Store, records: &[Record], whole: bool) -> (BTreeSet<Digest>, Vec<String>) {
+fn lacking(store: &Store, records: &[Record], whole: bool) -> (Lacking, Vec<String>) {
     let files = records.iter().flat_map(files);
     let mut blobs: Vec<&Blob> = files.filter(|blob| store.objects().has(blob)).collect();
     blobs.sort_by(|a, b| a.digest.cmp(&b.digest));
     blobs.dedup_by(|a, b| a.digest == b.digest);
     let Some(remote) = store.remote() else {
-        return (BTreeSet::new(), vec![]);
+        return Default::default();
     };
-    let mut unread = vec![];
-    let mut look = |blobs: &[&Blob]| match remote.lacking(blobs) {
+    let mut lacking = match remote.lacking(&blobs) {
         Ok(lacking) => lacking,
-        Err(error) => {
-            unread.push(format!("{error:#}"));
-            BTreeSet::new()
-        }
+        Err(error) => return (Lacking::default(), vec![format!("{error:#}")]),
     };
-    let mut lacking = look(&blobs);
+    let mut untold = lacking.untold();
     if whole {
-        blobs.retain(|blob| !lacking.contains(&blob.digest));
+        blobs.retain(|blob| lacking.is_whole(&blob.digest));
         let doubted = store.doubt_remote(&blobs);
-        if doubted.blobs > 0 {
-            lacking.extend(look(&blobs));
-        }
-        unread.extend(doubted.unread);
+        lacking.wrong.extend(doubted.blobs);
+        untold.extend(doubted.unread);
     }
-    (lacking, unread)
+    (lacking, untold)
+}
+
+fn outputs(record: &Record) -> impl Iterator<Item = &Blob> {
+    record.outputs.values().flat_map(|artifact| &artifact.files)
 }
 
 fn files(record: &Record) -> impl Iterator<Item = &Blob> {
-    let outputs = record.outputs.values().flat_map(|artifact| &artifact.files);
-    outputs.chain(&record.logs)
+    outputs(record).chain(&record.logs)
 }
 
-fn lacks(record: &Record, lacking: &BTreeSet<Digest>) -> bool {
-    files(record).any(|blob| lacking.contains(&blob.digest))
+/// Whether one of these is among those.
+fn any<'b>(mut blobs: impl Iterator<Item = &'b Blob>, those: &BTreeSet<Digest>) -> bool {
+    blobs.any(|blob| those.contains(&blob.digest))
 }
 
 /// Several at once; the oldest first, so that who runs beside finds inputs before what was made of them.
-fn push(store: &Store, mut records: Vec<Record>, lacking: &BTreeSet<Digest>) -> Pushed {
+fn push(store: &Store, mut records: Vec<Record>, lacking: &Lacking) -> Pushed {
     records.sort_by_key(|record| std::cmp::Reverse(record.cost.started_ms));
     // Draws nothing where stderr is no terminal.
     let bar = ProgressBar::new(records.len() as u64);
@@ -267,21 +203,29 @@ fn push(store: &Store, mut records: Vec<Record>, lacking: &BTreeSet<Digest>) -> 
     let (waiting, pushed) = (Mutex::new(records), Mutex::new(Pushed::default()));
     let work = || {
         while let Some(record) = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop() {
-            let lacks = lacks(&record, lacking);
-            let published = store.publish(&record, lacks, &|| false);
+            let (lost, damaged) = (&lacking.absent, &lacking.wrong);
+            let bytes = any(files(&record), lost) || any(files(&record), damaged);
+            let published = store.publish(&record, bytes, &|| false);
             let name = record.provenance.node.clone();
             let mut pushed = pushed.lock().unwrap_or_else(PoisonError::into_inner);
             match published {
                 Ok(Some(Published::New)) => {
-                    pushed.new += 1;
-                    pushed.new_keys.insert(record.key);
+                    pushed.mended += usize::from(any(files(&record), damaged));
+                    pushed.new.insert(record.key);
+                }
+                Ok(Some(Published::Same)) => {
+                    pushed.there += 1;
+                    pushed.restored += usize::from(any(files(&record), lost));
+                    pushed.mended += usize::from(any(files(&record), damaged));
                 }
                 Ok(Some(Published::Other(there))) => {
                     let there = Record::from_text(&there).ok();
                     match there.as_ref().is_some_and(|there| same(&record, there)) {
+                        // Its logs are its own.
                         true => {
                             pushed.there += 1;
-                            pushed.restored += usize::from(lacks);
+                            pushed.restored += usize::from(any(outputs(&record), lost));
+                            pushed.mended += usize::from(any(outputs(&record), damaged));
                         }
                         false => {
                             let moved = there.and_then(|there| moved(&there, &record));
@@ -291,10 +235,6 @@ fn push(store: &Store, mut records: Vec<Record>, lacking: &BTreeSet<Digest>) -> 
                             pushed.differing.push(name);
                         }
                     }
-                }
-                Ok(Some(Published::Same)) => {
-                    pushed.there += 1;
-                    pushed.restored += usize::from(lacks);
                 }
                 // It takes nothing any more, which was told.
                 Ok(None) => {}

@@ -8,12 +8,13 @@ use ::remote::settings::{Believed, Table, Url};
 use ::remote::{Address, Bucket};
 use anyhow::{Context, anyhow};
 use base::bounded;
+use base::hash::Key;
 use engine::gc::settings;
 use engine::store::Store;
 use engine::store::remote::{Remote, Trust};
 use serde_json::{Value, json};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const VARIABLE: &str = "PIPE_REMOTE";
@@ -43,10 +44,23 @@ pub struct Meant {
     table: Table,
 }
 
+impl Meant {
+    /// An error where it is said that nothing is given there.
+    pub fn gives(&self) -> Result<(), Error> {
+        match self.table.read_only {
+            false => Ok(()),
+            true => Err(Error::World(anyhow!(
+                "the remote {}: nothing is changed there, as `read_only = true` stands under `[remote]`",
+                self.address.text()
+            ))),
+        }
+    }
+}
+
 /// The one of the environment, else of the first of these that has a `[remote]`: the profile that was named, the settings of the store,
 /// those of the user. None where nobody names one.
 pub fn meant(store: &Store, on: Option<&str>) -> Result<Option<Meant>, Error> {
-    let mut table = table(store, on)?.unwrap_or_default();
+    let mut table = table(store, on)?.map_or_else(Table::default, |(table, _)| table);
     let url = match variable(VARIABLE) {
         None => table.url.take(),
         Some(text) => {
@@ -65,21 +79,25 @@ pub fn meant(store: &Store, on: Option<&str>) -> Result<Option<Meant>, Error> {
     })
 }
 
-fn table(store: &Store, on: Option<&str>) -> Result<Option<Table>, Error> {
-    if let Some(named) = on
-        && let Some(table) = on::read(&on::file(named)?)?.1
-    {
-        return Ok(Some(table));
+/// And where it stands.
+fn table(store: &Store, on: Option<&str>) -> Result<Option<(Table, PathBuf)>, Error> {
+    if let Some(named) = on {
+        let path = on::file(named)?;
+        if let Some(table) = on::read(&path)?.1 {
+            return Ok(Some((table, path)));
+        }
     }
-    if let Some(table) = of_file(&settings::path(store), false)? {
-        return Ok(Some(table));
+    let path = settings::path(store);
+    if let Some(table) = of_file(&path, false)? {
+        return Ok(Some((table, path)));
     }
     // What else is in them may be a `[remote]` that is misspelt.
     settings::read(store)?;
-    match keyring::config() {
-        Ok(folder) => of_file(&folder.join(SETTINGS), true),
-        Err(_) => Ok(None),
-    }
+    let Ok(folder) = keyring::config() else {
+        return Ok(None);
+    };
+    let path = folder.join(SETTINGS);
+    Ok(of_file(&path, true)?.map(|table| (table, path)))
 }
 
 /// `[remote]` of a file; nothing where there is none, or no file. `alone`: nothing else may stand there.
@@ -115,6 +133,9 @@ pub fn attach(store: Store, how: Use) -> Result<Store, Error> {
     };
     let mut bucket = bucket(&store, &meant, how);
     let keyring = keyring::keyring(&meant.table.trust)?;
+    if how.gives && how.patient {
+        meant.gives()?;
+    }
     // Nobody would take what nobody signed.
     if how.gives && bucket.takes() && !keyring.signs() {
         if how.patient {
@@ -134,17 +155,34 @@ pub fn required(store: Store, how: Use) -> Result<Store, Error> {
 
 /// As `meant`, where there is nothing to do without one.
 pub fn needed(store: &Store, on: Option<&str>) -> Result<Meant, Error> {
-    match meant(store, on)? {
-        Some(meant) => Ok(meant),
-        None => Err(Error::World(anyhow!(
-            "this store has no remote: set {VARIABLE}, or `url` under `[remote]` in {}; `pipe help sharing` tells more",
-            settings::path(store).display()
-        ))),
+    if let Some(meant) = meant(store, on)? {
+        return Ok(meant);
     }
+    let nowhere = |table: &Table| table.url == Some(Url::Nowhere);
+    let said = table(store, on)?.filter(|(table, _)| nowhere(table));
+    let what_to_do = match (variable(VARIABLE), said) {
+        (Some(none), _) => {
+            format!("{VARIABLE} is `{none}`, which is no remote: unset it, or let it name one")
+        }
+        (None, Some((_, path))) => format!(
+            "`url` under `[remote]` in {} is \"none\": let it name one, or set {VARIABLE}",
+            path.display()
+        ),
+        (None, None) => format!(
+            "set {VARIABLE}, or `url` under `[remote]` in {}",
+            settings::path(store).display()
+        ),
+    };
+    Err(Error::World(anyhow!(
+        "this store has no remote: {what_to_do}; `pipe help sharing` tells more"
+    )))
 }
 
 /// Whose records are believed; and who signs, for one who gives.
 pub fn trust(meant: &Meant, bucket: &Bucket, gives: bool) -> Result<Arc<dyn Trust>, Error> {
+    if gives {
+        meant.gives()?;
+    }
     let keyring: Keyring = keyring::keyring(&meant.table.trust)?;
     match gives && !keyring.signs() {
         true => Err(no_key(meant, bucket)),
@@ -163,6 +201,25 @@ fn no_key(meant: &Meant, bucket: &Bucket) -> Error {
     })
 }
 
+/// For a verb that does nothing else: whether it answers is known before anything is decided or made.
+pub fn reach(store: &Store) -> Result<(), Error> {
+    store.find_remote(&Key::from_bytes(&[0; 32]))?;
+    if store.remote().is_none() {
+        let why = store.remote_remark().unwrap_or_default();
+        return Err(Error::World(anyhow!(why)));
+    }
+    tell(store);
+    Ok(())
+}
+
+/// For the same: whether it answered to the end, and what is told of it since. Of one that did, that is no error.
+pub fn ends(store: &Store) -> (bool, Vec<String>) {
+    let open = store.remote().is_some();
+    let word = if open { "warning" } else { "error" };
+    let told = store.new_remarks().into_iter();
+    (open, told.map(|text| format!("{word}: {text}")).collect())
+}
+
 /// Tells what went wrong with the remote since it was last told. For who reads: a run has a journal.
 pub fn tell(store: &Store) {
     for text in store.new_remarks() {
@@ -171,8 +228,13 @@ pub fn tell(store: &Store) {
 }
 
 /// The answer of a verb that reads, and in it what was told of the remote.
-pub fn answer(store: &Store, mut answer: Value) {
+pub fn answer(store: &Store, answer: Value) {
     tell(store);
+    print_answer(store, answer);
+}
+
+/// As `answer`, where that was told.
+pub fn print_answer(store: &Store, mut answer: Value) {
     let remarks = store.remarks();
     if !remarks.is_empty() {
         answer["remarks"] = json!(remarks);

@@ -19,10 +19,12 @@ use crate::patience::{Patience, Waiting, innermost};
 use crate::place::{Entry, Place, TooLarge};
 use anyhow::{Context, Result, anyhow};
 use base::hash::{Digest, Key};
-use engine::store::remote::{Leased, Published, Reconciled, Remote, Signed, Terms, Version, Wait};
+use engine::store::remote::{
+    Lacking, Leased, Published, Reconciled, Remote, Signed, Terms, Version, Wait,
+};
 use engine::system::files::Blob;
 use futures_util::StreamExt;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -329,21 +331,31 @@ impl Remote for Bucket {
         whole: bool,
         sound: &dyn Fn(&Key, &str) -> Result<()>,
     ) -> Result<Reconciled> {
-        let (place, catalogue) = (self.place()?, self.catalogue()?);
-        place.block_on(self.reconcile_at(place, catalogue, whole, sound))
+        let place = self.place()?;
+        // What came of it before says nothing of what lies there.
+        let catalogue = place.block_on(Catalogue::load(place, None))?.0;
+        place.block_on(self.reconcile_at(place, &catalogue, whole, sound))
     }
 
-    fn lacking(&self, blobs: &[&Blob]) -> Result<BTreeSet<Digest>> {
+    fn lacking(&self, blobs: &[&Blob]) -> Result<Lacking> {
         let place = self.place()?;
         let sizes = match blobs.len() > LISTED {
-            true => place.block_on(self.sizes_by_list(place, blobs))?,
-            false => place.block_on(self.sizes_by_name(place, blobs))?,
+            true => place.block_on(self.sizes_by_list(place, blobs)),
+            false => place.block_on(self.sizes_by_name(place, blobs)),
         };
-        let lacks = |blob: &&&Blob| {
-            sizes.get(&blob.digest) != Some(&blob.size) || self.care.is_doubted(&blob.digest)
-        };
-        let lacking = blobs.iter().filter(lacks);
-        Ok(lacking.map(|blob| blob.digest.clone()).collect())
+        let mut lacking = Lacking::default();
+        for (blob, size) in sizes {
+            let digest = blob.digest.clone();
+            match size {
+                Ok(None) => drop(lacking.absent.insert(digest)),
+                Ok(Some(size)) if size != blob.size || self.care.is_doubted(&digest) => {
+                    lacking.wrong.insert(digest);
+                }
+                Ok(Some(_)) => {}
+                Err(error) => drop(lacking.untold.insert(digest, innermost(&error))),
+            }
+        }
+        Ok(lacking)
     }
 
     fn settle(&self) -> Result<()> {

@@ -5,6 +5,7 @@ use crate::patience::Waiting;
 use crate::place::Place;
 use anyhow::{Result, ensure};
 use base::hash::Key;
+use base::text::count;
 use engine::store::index::pack::raw;
 use engine::store::remote::Signed;
 use futures_util::{StreamExt, stream};
@@ -29,6 +30,8 @@ const MANY: usize = 64;
 pub(crate) struct Catalogue {
     /// By name.
     packs: Vec<(String, Pack)>,
+    /// Parts that are none, by name.
+    pub damaged: BTreeSet<String>,
     /// Of every record the first bytes of its key, its pack and its row there, sorted: one look for a key, however many packs there are.
     rows: Vec<(u64, u32, u32)>,
 }
@@ -47,13 +50,20 @@ impl Catalogue {
         check(format?.map(|got| got.bytes))?;
         let listed = listed?;
         let mut packs: BTreeMap<String, Pack> = BTreeMap::new();
-        let mut wanted = vec![];
+        let (mut wanted, mut damaged, mut wrong) = (vec![], BTreeSet::new(), vec![]);
         for entry in &listed {
             let name = entry.path.rsplit('/').next().unwrap_or_default();
-            if !name.ends_with(".pack") || entry.size > pack::MOST {
+            // An empty one was taken away by somebody who may remove nothing.
+            if !name.ends_with(".pack") || entry.size == 0 {
+                continue;
+            }
+            if entry.size > pack::MOST {
+                wrong.push(format!("part {name} of its index is too large to be read"));
+                damaged.insert(name.to_string());
                 continue;
             }
             let known = cache.and_then(|cache| fs::read(cache.join(name)).ok());
+            let known = known.filter(|bytes| bytes.len() as u64 == entry.size);
             match known.and_then(|bytes| Pack::read(name, &bytes).ok()) {
                 Some(pack) => drop(packs.insert(name.to_string(), pack)),
                 None => wanted.push(name.to_string()),
@@ -65,7 +75,7 @@ impl Catalogue {
             (name, got)
         };
         let mut coming = stream::iter(wanted).map(get).buffer_unordered(AT_ONCE);
-        let (mut came, mut wrong) = (0, None);
+        let mut came = 0;
         let all = async {
             while let Some((name, got)) = coming.next().await {
                 came += 1;
@@ -74,7 +84,7 @@ impl Catalogue {
                     // One that is gone is part of another by now.
                     Ok(None) => continue,
                     Err(error) => {
-                        wrong = Some(format!("part {name} of its index did not come: {error:#}"));
+                        wrong.push(format!("part {name} of its index did not come: {error:#}"));
                         continue;
                     }
                 };
@@ -84,7 +94,8 @@ impl Catalogue {
                         packs.insert(name, pack);
                     }
                     Err(error) => {
-                        wrong = Some(format!("part {name} of its index is not read: {error:#}"))
+                        wrong.push(format!("part {name} of its index is not read: {error:#}"));
+                        damaged.insert(name);
                     }
                 }
             }
@@ -93,22 +104,26 @@ impl Catalogue {
         let left = left.saturating_sub(began.elapsed()).mul_f64(0.9);
         let in_time = tokio::time::timeout(left, all).await;
         let remark = match in_time {
-            Ok(()) => wrong,
+            Ok(()) => told(wrong, damaged.len()),
             Err(_) => Some(format!(
                 "its index is slow: {came} of {asked} new parts came in time; the others come next time"
             )),
         };
-        Ok((Catalogue::of(packs), remark))
+        Ok((Catalogue::of(packs, damaged), remark))
     }
 
-    fn of(packs: BTreeMap<String, Pack>) -> Catalogue {
+    fn of(packs: BTreeMap<String, Pack>, damaged: BTreeSet<String>) -> Catalogue {
         let packs: Vec<(String, Pack)> = packs.into_iter().collect();
         let mut rows = vec![];
         for (at, (_, pack)) in packs.iter().enumerate() {
             rows.extend((0..pack.len()).map(|row| (head(pack.key(row)), at as u32, row as u32)));
         }
         rows.sort_unstable();
-        Catalogue { packs, rows }
+        Catalogue {
+            packs,
+            damaged,
+            rows,
+        }
     }
 
     /// What the packs have of a key: mostly one text, with all that answer for it. Anybody who may write to the index may have put
@@ -161,6 +176,19 @@ impl Catalogue {
             (names, all)
         })
     }
+}
+
+/// What is wrong with parts of an index: one of them, how many others, and what to do about those that are damaged.
+fn told(mut wrong: Vec<String>, damaged: usize) -> Remark {
+    let others = wrong.len().checked_sub(1)?;
+    let mut told = wrong.swap_remove(0);
+    if others > 0 {
+        told += &format!(" (and {} like it)", count(others as u64, "other", "others"));
+    }
+    if damaged > 0 {
+        told += "; `pipe push` by anybody who gives there puts the index right";
+    }
+    Some(told)
 }
 
 /// The first bytes of a key.

@@ -292,28 +292,50 @@ impl Eye {
         })
     }
 
+    /// What keeps each blob that stays. One that several records name counts with the first, which is one that keeps all of its own where
+    /// there is such.
     fn kept(&self, blobs: &BTreeMap<Digest, Entry>, items: &[Item]) -> BTreeMap<String, Kept> {
-        let going: BTreeSet<&Key> = items.iter().filter_map(|item| item.key.as_ref()).collect();
+        let going: BTreeSet<&Digest> = items.iter().flat_map(|item| &item.blobs).collect();
+        let goes: BTreeSet<&Key> = items.iter().filter_map(|item| item.key.as_ref()).collect();
+        let mut left: BTreeMap<&Digest, u64> = blobs
+            .iter()
+            .filter(|(digest, _)| !going.contains(digest))
+            .map(|(digest, blob)| (digest, blob.size))
+            .collect();
+        let stays = left.clone();
         let mut kept: BTreeMap<String, Kept> = BTreeMap::new();
-        for record in self.records.values().filter(|r| !going.contains(&r.key)) {
+        let is_root = |record: &&Record| self.roots.contains_key(&record.key);
+        let (roots, others): (Vec<&Record>, Vec<&Record>) =
+            self.records.values().partition(is_root);
+        for record in roots.into_iter().chain(others) {
             let files = record.outputs.values().flat_map(|a| &a.files);
-            let bytes: u64 = files
-                .filter_map(|b| blobs.get(&b.digest))
-                .map(|b| b.size)
-                .sum();
-            if bytes == 0 {
+            let files = files.chain(&record.logs).map(|blob| &blob.digest);
+            let files: Vec<&Digest> = files.filter(|digest| stays.contains_key(digest)).collect();
+            if files.is_empty() {
                 continue;
             }
             let why = self.roots.get(&record.key).cloned();
-            let why =
-                why.unwrap_or_else(|| "metrics and scores stay, and what is too young".into());
+            let why = why
+                .unwrap_or_else(|| "metrics, scores and logs stay, and what is too young".into());
             let entry = kept.entry(why).or_default();
-            entry.records += 1;
-            entry.bytes += bytes;
+            entry.records += u64::from(!goes.contains(&record.key));
+            let bytes = files.into_iter().filter_map(|digest| left.remove(digest));
+            entry.bytes += bytes.sum::<u64>();
         }
         if self.unreadable > 0 {
             let why = "not readable as a record: what it may name stays".to_string();
-            kept.entry(why).or_default().records += self.unreadable;
+            let named = self
+                .doubtful
+                .iter()
+                .filter_map(|digest| left.remove(digest));
+            let bytes = named.sum();
+            let records = self.unreadable;
+            kept.insert(why, Kept { records, bytes });
+        }
+        let bytes: u64 = left.into_values().sum();
+        if bytes > 0 {
+            let why = "no record names it, and it is too young".to_string();
+            kept.insert(why, Kept { records: 0, bytes });
         }
         kept
     }

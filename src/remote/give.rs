@@ -4,11 +4,11 @@
 use crate::bucket::{Bucket, object_path};
 use crate::catalogue::{self, Catalogue};
 use crate::pack;
-use crate::patience::{Answer, Waiting, of_the_disk};
+use crate::patience::{Answer, Waiting, innermost, of_the_disk};
 use crate::place::{Got, Place, Put, at_leisure};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use base::bounded;
-use base::hash::{Digest, Key};
+use base::hash::Key;
 use engine::store::remote::{Published, Signature, Signed};
 use engine::system::files::Blob;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -257,45 +257,44 @@ impl Bucket {
         Ok(names)
     }
 
-    /// Of those of these blobs that are there, asked for one by one.
-    pub(crate) async fn sizes_by_name(
+    /// Of each of these blobs its size there, asked for one by one; nothing where it is not there.
+    pub(crate) async fn sizes_by_name<'b>(
         &self,
         place: &Place,
-        blobs: &[&Blob],
-    ) -> Result<BTreeMap<Digest, u64>> {
+        blobs: &[&'b Blob],
+    ) -> Vec<(&'b Blob, Result<Option<u64>>)> {
         let each = stream::iter(blobs).map(|blob| async move {
-            let there = place.head(&object_path(blob)).await?;
-            Ok::<_, anyhow::Error>(there.map(|entry| (blob.digest.clone(), entry.size)))
+            let there = place.head(&object_path(blob)).await;
+            (*blob, there.map(|there| there.map(|entry| entry.size)))
         });
-        let mut coming = each.buffer_unordered(AT_ONCE);
-        let mut sizes = BTreeMap::new();
-        while let Some(there) = coming.next().await {
-            sizes.extend(there?);
-        }
-        Ok(sizes)
+        each.buffer_unordered(AT_ONCE).collect().await
     }
 
-    /// Of all blobs that lie in the folders of these.
-    pub(crate) async fn sizes_by_list(
+    /// As `sizes_by_name`, by lists of the folders where they lie.
+    pub(crate) async fn sizes_by_list<'b>(
         &self,
         place: &Place,
-        blobs: &[&Blob],
-    ) -> Result<BTreeMap<Digest, u64>> {
-        let shards: BTreeSet<&str> = blobs.iter().map(|blob| blob.digest.shard()).collect();
-        let each = stream::iter(shards).map(|shard| async move {
-            let folder = format!("objects/{shard}");
-            place.list(&folder, at_leisure()).await
-        });
-        let mut coming = each.buffer_unordered(AT_ONCE);
-        let mut sizes = BTreeMap::new();
-        while let Some(listed) = coming.next().await {
-            let named = listed?.into_iter().filter_map(|entry| {
-                let name = entry.path.rsplit('/').next()?;
-                Some((Digest::parse(name)?, entry.size))
-            });
-            sizes.extend(named);
+        blobs: &[&'b Blob],
+    ) -> Vec<(&'b Blob, Result<Option<u64>>)> {
+        let mut shards: BTreeMap<&str, Vec<&'b Blob>> = BTreeMap::new();
+        for blob in blobs {
+            shards.entry(blob.digest.shard()).or_default().push(blob);
         }
-        Ok(sizes)
+        let each = stream::iter(shards).map(|(shard, blobs)| async move {
+            let listed = place.list(&format!("objects/{shard}"), at_leisure()).await;
+            let named = listed.map(|listed| -> BTreeMap<String, u64> {
+                let named = listed.into_iter();
+                named.map(|entry| (entry.path, entry.size)).collect()
+            });
+            let size = |blob: &Blob| match &named {
+                Ok(named) => Ok(named.get(&object_path(blob)).copied()),
+                Err(error) => Err(anyhow!(innermost(error))),
+            };
+            let sizes = blobs.into_iter().map(|blob| (blob, size(blob)));
+            sizes.collect::<Vec<_>>()
+        });
+        let sizes: Vec<Vec<_>> = each.buffer_unordered(AT_ONCE).collect().await;
+        sizes.into_iter().flatten().collect()
     }
 }
 

@@ -234,7 +234,8 @@ impl Keyring {
         })
     }
 
-    /// Who signed each, where one look at all of them together finds nothing wrong; else each is looked at.
+    /// Who signed each, where one look at all of them together finds that every one is believed; else nothing, and each has to be looked
+    /// at: another word beside it may be true.
     pub fn together(&self, records: &[&Signed]) -> Option<Vec<Option<String>>> {
         let words: Option<Vec<Word>> = records.iter().map(|one| self.word(one)).collect();
         let words = words.filter(|words| are_true(words))?;

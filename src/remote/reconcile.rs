@@ -1,17 +1,17 @@
 //! The index of a remote and what lies there are made to agree: what the index lacks goes into it, and what it has of a key under whose name
-//! lies nothing, or something else, is not believed by who pushes, so that the record is given again. And what went while it was given
-//! is given again.
+//! lies nothing, or something else, is not believed by who pushes, so that the record is given again; parts of it that are none go. And
+//! what went while it was given is given again.
 
 use crate::bucket::Bucket;
 use crate::care::{PAUSE, is_made, lock, room};
-use crate::catalogue::Catalogue;
+use crate::catalogue::{self, Catalogue};
 use crate::pack;
-use crate::place::{Place, TooLarge, at_leisure};
-use anyhow::Result;
+use crate::place::{Place, Put, TooLarge, at_leisure};
+use anyhow::{Result, anyhow};
 use base::hash::Key;
 use engine::store::remote::{Reconciled, Remote, Signed};
 use engine::system::files::Blob;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Duration;
 
@@ -44,6 +44,7 @@ impl Bucket {
         let doubtful = |&(key, size): &(&Key, &u64)| whole || !fits(key, *size);
         let wanted: Vec<&Key> = sizes.iter().filter(doubtful).map(|(key, _)| key).collect();
         let (mut reconciled, mut new) = (Reconciled::default(), BTreeMap::new());
+        let mut written = BTreeSet::new();
         for some in wanted.chunks(READ) {
             let found = self.look_signed_all(place, some, &[]).await;
             for (&key, found) in some.iter().zip(found) {
@@ -61,9 +62,14 @@ impl Bucket {
                 };
                 match signed {
                     // Of more words than there is room for nobody knows which count: it is asked for by its key.
-                    Ok((signed, all)) => {
-                        if all && !has(&catalogue.find(key), &signed) {
-                            new.insert(key.clone(), signed);
+                    Ok((_, false)) => {}
+                    Ok((signed, true)) => {
+                        let mut known = catalogue.find(key).into_iter();
+                        match known.find(|known| known.text == signed.text) {
+                            // Whoever gave the word that is not there gives it again.
+                            Some(known) if !covers(&signed, &known) => self.care.lose(key),
+                            Some(known) if covers(&known, &signed) => {}
+                            _ => drop(new.insert(key.clone(), signed)),
                         }
                     }
                     Err(error) => {
@@ -74,11 +80,35 @@ impl Bucket {
                 }
             }
             if new.len() >= PACKED {
-                reconciled.indexed += self.put_pack(place, &mut new).await?;
+                reconciled.indexed += new.len();
+                written.extend(self.put_pack(place, &mut new).await?);
             }
         }
-        reconciled.indexed += self.put_pack(place, &mut new).await?;
+        reconciled.indexed += new.len();
+        written.extend(self.put_pack(place, &mut new).await?);
+        // What they had is in others by now, or in one of the same name.
+        for name in &catalogue.damaged {
+            let gone = match written.contains(name) {
+                true => Ok(()),
+                false => self.take_away(place, name).await,
+            };
+            match gone {
+                Ok(()) => reconciled.parts += 1,
+                Err(error) => self.say(&format!(
+                    "part {name} of its index is damaged, and stays: {error:#}"
+                )),
+            }
+        }
         Ok(reconciled)
+    }
+
+    /// A part of the index. Who may remove nothing leaves an empty one, which is none.
+    async fn take_away(&self, place: &Place, name: &str) -> Result<()> {
+        let path = format!("{}/{name}", catalogue::FOLDER);
+        if place.remove(&path).await.is_ok() {
+            return Ok(());
+        }
+        place.put(&path, vec![], Put::Over).await?.given()
     }
 
     /// Gives back what somebody removed meanwhile who made room. Who waits for nothing else waits until he has ended, or is past what he
@@ -100,15 +130,23 @@ impl Bucket {
         }
         let still = is_made(&now) && last.elapsed() < PAUSE;
         let all: Vec<&Blob> = given.blobs.values().map(|gift| &gift.blob).collect();
+        let lacking = self.lacking(&all)?;
         let mut failed = Ok(());
-        for digest in self.lacking(&all)? {
-            let gift = &given.blobs[&digest];
+        for digest in lacking.absent.iter().chain(&lacking.wrong) {
+            let gift = &given.blobs[digest];
             let put = place.block_on(self.put_blob(place, &gift.blob, &gift.from));
             if put.is_err() {
-                given.blobs.remove(&digest);
+                given.blobs.remove(digest);
                 failed = failed.and(put);
             }
         }
+        // They are looked at again the next time.
+        for told in lacking.untold() {
+            failed = failed.and(Err(anyhow!(told)));
+        }
+        given
+            .blobs
+            .retain(|digest, _| !lacking.untold.contains_key(digest));
         match still {
             true => self.say(
                 "somebody makes room there right now; `pipe push` puts back what went meanwhile",
@@ -118,18 +156,19 @@ impl Bucket {
         failed
     }
 
-    async fn put_pack(&self, place: &Place, new: &mut BTreeMap<Key, Signed>) -> Result<usize> {
-        if new.is_empty() {
-            return Ok(0);
-        }
-        self.put_packs(place, pack::packs(new)?).await?;
-        Ok(std::mem::take(new).len())
+    /// Returns the names of the parts.
+    async fn put_pack(
+        &self,
+        place: &Place,
+        new: &mut BTreeMap<Key, Signed>,
+    ) -> Result<BTreeSet<String>> {
+        let packs = pack::packs(&std::mem::take(new))?;
+        self.put_packs(place, packs).await
     }
 }
 
-/// Whether this text is among them, with all that answer for it.
-fn has(known: &[Signed], one: &Signed) -> bool {
-    let same = known.iter().filter(|known| known.text == one.text);
-    let mut signatures = same.map(|known| &known.signatures);
-    signatures.any(|known| one.signatures.iter().all(|s| known.contains(s)))
+/// Whether one has all words of the other.
+fn covers(one: &Signed, other: &Signed) -> bool {
+    let mut words = other.signatures.iter();
+    words.all(|word| one.signatures.contains(word))
 }

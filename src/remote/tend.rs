@@ -1,7 +1,7 @@
 //! What those ask of a bucket who look after it themselves, or keep other things there than records.
 
 use crate::bucket::Bucket;
-use crate::patience::Answer;
+use crate::patience::{Answer, Waiting};
 use crate::place::{Entry, Put, at_leisure};
 use anyhow::Result;
 use futures_util::{StreamExt, stream};
@@ -35,11 +35,11 @@ impl Bucket {
         place.block_on(place.now_ms())
     }
 
-    /// Several, by their order.
+    /// Several, in their order; empty what is larger.
     pub fn read_all(&self, paths: &[String], most: u64) -> Result<Vec<Option<Vec<u8>>>> {
         let place = self.place()?;
         place.block_on(async {
-            let each = stream::iter(paths).map(|path| place.get(path, most));
+            let each = stream::iter(paths).map(|path| place.get_any(Waiting::Somebody, path, most));
             let mut coming = each.buffered(AT_ONCE);
             let mut all = vec![];
             while let Some(got) = coming.next().await {

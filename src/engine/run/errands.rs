@@ -45,6 +45,8 @@ pub(super) struct Fetched {
     pub(super) found: Option<Box<RecordSummary>>,
     /// Another machine makes it right now.
     pub(super) theirs: Option<Tenant>,
+    /// Its lease was looked at, and could be read.
+    pub(super) read: bool,
     /// Another machine made it, and whether it still does could not be read.
     pub(super) unread: bool,
     /// Nodes whose bytes the remote could not give.

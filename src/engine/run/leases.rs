@@ -42,8 +42,10 @@ pub(super) struct Waiting {
 pub(super) enum Answer {
     Ours(Keeper),
     Theirs(Tenant),
-    /// Somebody's, and nobody can tell whose.
-    Unread,
+    /// Somebody's, and nobody can tell whose; or whose it is by now, where it was read before.
+    Unread {
+        read: bool,
+    },
     /// It was made meanwhile.
     Made(Box<RecordSummary>),
     /// Nobody knows: it is made without a lease.

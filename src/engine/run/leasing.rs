@@ -92,8 +92,11 @@ impl Exec<'_> {
                 drop(lock);
                 return self.others_make(id, key, Some(tenant));
             }
-            Answer::Unread => {
+            Answer::Unread { read } => {
                 drop(lock);
+                if read {
+                    self.leasing.unread.remove(&id);
+                }
                 return self.others_make(id, key, None);
             }
         };
@@ -228,7 +231,7 @@ pub(super) fn ask(store: &Store, key: &Key, run: &str, node: &str) -> Answer {
     let claim = match leases.ask(key, Whose { run, node }) {
         Ok(Asked::Ours(claim)) => claim,
         Ok(Asked::Theirs(tenant)) => return Answer::Theirs(tenant),
-        Ok(Asked::Unread) => return Answer::Unread,
+        Ok(Asked::Unread { read }) => return Answer::Unread { read },
         Err(_) => return Answer::Unknown,
     };
     // Whoever had it before may have made it.

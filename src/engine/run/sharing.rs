@@ -219,6 +219,9 @@ impl<'a> Exec<'a> {
         for (node, text) in fetched.told {
             self.log(node, text);
         }
+        if fetched.read {
+            self.leasing.unread.remove(&id);
+        }
         // It was stopped meanwhile.
         let Some(ready) = self.ready.get(id) else {
             return;
@@ -377,11 +380,11 @@ fn fetch(
             Ok(_) => {}
             Err(error) => fetched
                 .told
-                .push((id, format!("{error:#}; it is made here"))),
+                .push((id, format!("{error:#}; it is left alone"))),
         }
         if let Some((leases, _)) = store.leases().filter(|_| asked.look) {
             match leases.tenant(key) {
-                Ok(tenant) => fetched.theirs = tenant,
+                Ok(tenant) => (fetched.theirs, fetched.read) = (tenant, true),
                 // Who makes it is not known to have ended; of one that nobody was seen to make the lease is asked for.
                 Err(_) => fetched.unread = asked.theirs,
             }
@@ -405,7 +408,10 @@ fn fetch(
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(error) => {
-                    let text = format!("{error:#}; it is made here");
+                    let text = match stopped() {
+                        true => format!("{error:#}"),
+                        false => format!("{error:#}; it is made here"),
+                    };
                     fetched.told.push((one.of, text));
                 }
             }

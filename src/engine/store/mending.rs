@@ -8,6 +8,7 @@ use super::transfer::{at_once, lock};
 use crate::system::files::Blob;
 use anyhow::{Context, Result};
 use base::hash::{Digest, Key};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 impl Store {
@@ -37,7 +38,7 @@ impl Store {
                     Ok(true) => {}
                     Ok(false) => {
                         remote.doubt(&blob.digest);
-                        doubted.blobs += 1;
+                        doubted.blobs.insert(blob.digest.clone());
                     }
                     Err(error) => {
                         let told = format!("reading blob {}: {error:#}", blob.digest.short());
@@ -54,8 +55,8 @@ impl Store {
 /// What came of reading blobs at a remote.
 #[derive(Default)]
 pub struct Doubted {
-    /// So many have other bytes.
-    pub blobs: usize,
+    /// Those that have other bytes.
+    pub blobs: BTreeSet<Digest>,
     /// Of each that could not be read, why.
     pub unread: Vec<String>,
 }

@@ -38,10 +38,43 @@ pub enum Published {
 pub struct Reconciled {
     /// Records that were put into the index.
     pub indexed: usize,
+    /// Parts of the index that were damaged, and in whose place there is a whole one, or none.
+    pub parts: usize,
     /// By key: why what lies under its name is no record of it.
     pub wrong: BTreeMap<Key, String>,
     /// By key: why what lies under its name could not be read.
     pub unread: BTreeMap<Key, String>,
+}
+
+/// Blobs that a remote does not have, or not whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lacking {
+    pub absent: BTreeSet<Digest>,
+    /// Of another size, or doubted.
+    pub wrong: BTreeSet<Digest>,
+    /// Those of which it did not say whether they are there: why.
+    pub untold: BTreeMap<Digest, String>,
+}
+
+impl Lacking {
+    /// Whether it is there, as far as was told.
+    pub fn is_whole(&self, digest: &Digest) -> bool {
+        let lacking = [&self.absent, &self.wrong];
+        !lacking.iter().any(|some| some.contains(digest)) && !self.untold.contains_key(digest)
+    }
+
+    /// What was not told, in a line for each reason.
+    pub fn untold(&self) -> Vec<String> {
+        let mut reasons: BTreeMap<&str, Vec<&Digest>> = BTreeMap::new();
+        for (digest, why) in &self.untold {
+            reasons.entry(why).or_default().push(digest);
+        }
+        let told = reasons.into_iter().map(|(why, of)| match of[..] {
+            [one] => format!("whether blob {} is there was not told: {why}", one.short()),
+            _ => format!("whether {} blobs are there was not told: {why}", of.len()),
+        });
+        told.collect()
+    }
 }
 
 /// How keys are leased at a remote.
@@ -133,8 +166,8 @@ pub trait Remote: Send + Sync {
     /// The bytes under this name were found to be others: what is pushed of it is written over them.
     fn doubt(&self, digest: &Digest);
 
-    /// Those of these blobs that are not there, or not in their size, or doubted.
-    fn lacking(&self, blobs: &[&Blob]) -> Result<BTreeSet<Digest>>;
+    /// What is not there of these blobs as it should be; each is asked for by itself.
+    fn lacking(&self, blobs: &[&Blob]) -> Result<Lacking>;
 
     /// Puts records that lie there and that the index lacks into it, and believes it no more of what does not lie there. `whole`: of records
     /// that it has as well what lies there is read. `sound` says what is wrong with a text that lies under a key's name.

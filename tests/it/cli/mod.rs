@@ -18,6 +18,7 @@ mod keeping;
 mod keys;
 mod looking;
 mod manual;
+mod mending;
 mod outside;
 mod preview;
 mod reading;

@@ -20,7 +20,7 @@ fn stranger(space: &Space, remote: &str, args: &[&str]) -> Said {
     Said::new(command.output().unwrap())
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = vec![];
     for entry in fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();
@@ -196,13 +196,19 @@ fn what_a_machine_lacks_is_another_error_than_what_somebody_wrote() {
             .contains("`pipe keys new` makes one")
     );
     space.pipe(&["keys", "new", "--name", "ada"]).ok();
+    let store = space.path("cache/settings.toml");
     for verb in verbs {
-        let none = space.pipe(verb).ends(3);
+        let none = space.pipe(verb).ends(3).err;
         assert!(
-            none.err.contains("this store has no remote"),
-            "{}",
-            none.err
+            none.contains("this store has no remote: set PIPE_REMOTE"),
+            "{none}"
         );
+        let said = stranger(&space, "none", verb).ends(3).err;
+        assert!(said.contains("PIPE_REMOTE is `none`"), "{said}");
+        space.file("cache/settings.toml", "[remote]\nurl = \"none\"\n");
+        let said = space.pipe(verb).ends(3).err;
+        assert!(said.contains("cache/settings.toml is \"none\""), "{said}");
+        fs::remove_file(&store).unwrap();
         let gone = stranger(&space, "/nowhere", verb).ends(3);
         assert!(gone.err.contains("there is no folder"), "{}", gone.err);
         stranger(&space, "s4://lab", verb).ends(2);
@@ -315,7 +321,8 @@ fn push_brings_back_what_the_remote_has_lost() {
     let torn = all.iter().find(one_of).expect("the text of `w`");
     fs::remove_file(torn).unwrap();
     fs::write(torn, "o").unwrap();
-    assert_eq!(as_bob(&["push", "--json"]).ok().json()["restored"], 1);
+    let said = as_bob(&["push", "--json"]).ok().json();
+    assert_eq!((&said["restored"], &said["mended"]), (&0.into(), &1.into()));
     assert_eq!(fs::read(torn).unwrap(), b"one");
     with(&one, &remote, &["verify", "--all"]).ok();
 }
@@ -335,13 +342,29 @@ fn a_remote_that_does_not_say_what_it_has_is_told_and_nothing_else_is_missed() {
     };
     ask(&["run", "r.toml", "-q"]).ok();
     ask(&["push"]).ok();
+    // Of one blob it does not say so, and has lost another.
+    let blob = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
+    server.breaks("HEAD", &blob("one"), Fault::Refused, usize::MAX);
+    server.forget(&blob("v"));
+    let push = |restored: u64, blobs: &str| {
+        let said = ask(&["push", "--json"]).ends(3);
+        let told = "not all that lies at the remote was looked at; the same command goes on";
+        assert!(said.err.contains(told), "{}", said.err);
+        let said = said.json();
+        assert_eq!((&said["there"], &said["ok"]), (&4.into(), &false.into()));
+        assert_eq!(said["restored"], restored);
+        let failed = said["failed"].as_array().unwrap();
+        assert_eq!(failed.len(), 1, "{said}");
+        let told = failed[0].as_str().unwrap();
+        assert!(told.contains(blobs), "{told}");
+        assert!(
+            told.ends_with("was not told: this identity may not read it"),
+            "{told}"
+        );
+    };
+    push(1, &format!("whether blob {} is there", &blob("one")[..12]));
     server.breaks("HEAD", "/objects/", Fault::Refused, usize::MAX);
-    let said = ask(&["push", "--json"]).ends(3);
-    let told = "not all that lies at the remote was looked at; the same command goes on";
-    assert!(said.err.contains(told), "{}", said.err);
-    let said = said.json();
-    assert_eq!((&said["there"], &said["ok"]), (&4.into(), &false.into()));
-    assert_eq!(said["failed"].as_array().unwrap().len(), 1, "{said}");
+    push(0, " blobs are there");
 }
 
 /// Of as many bytes as there should be, so that only who reads them sees it.
@@ -592,6 +615,12 @@ fn answers_of_a_stranger_and_changed_ones_are_left_alone() {
         said.err
     );
     assert!(files(&bob.path("cache/calls")).is_empty());
+    // Whoever gives them once more puts that right.
+    let memos = files(&ada.path("cache/memo/remote")).into_iter();
+    let memos = memos.filter(|path| path.extension().is_some_and(|e| e == "calls"));
+    memos.for_each(|path| fs::remove_file(path).unwrap());
+    with(&ada, &remote, &["push", "--calls"]).ok();
+    assert!(came(&with(&bob, &remote, &pull).ok()) > 0);
 }
 
 /// A pipe that nobody writes to stands for a folder whose server is gone: whoever opens it waits.

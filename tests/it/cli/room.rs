@@ -270,6 +270,48 @@ fn one_maintainer_at_a_time() {
     );
 }
 
+/// What stays and what goes is all that is there, however many name it.
+#[test]
+fn what_is_kept_and_what_goes_is_what_is_held() {
+    let space = Space::shared();
+    // Of one that has the bytes of another.
+    space.file(
+        "r.toml",
+        &format!("{GREETING}[node.same]\nkind = \"toy-join\"\nin = {{ a = \"both\" }}\n"),
+    );
+    space.at("one", &["run", "r.toml"]).ok();
+    assert_eq!(space.blob("same"), space.blob("both"));
+    let number = |value: &Value| value.as_u64().unwrap();
+    // Records that are kept, and bytes that go.
+    let told = || {
+        let said = space.at("one", &["gc", "--remote", "--json"]).ok().json();
+        let kept: Vec<&Value> = said["kept"].as_object().unwrap().values().collect();
+        let goes = said["items"].as_array().unwrap().iter();
+        let goes: u64 = goes.map(|item| number(&item["bytes"])).sum();
+        let stays: u64 = kept.iter().map(|kept| number(&kept["bytes"])).sum();
+        assert_eq!(number(&said["held_bytes"]), stays + goes, "{said}");
+        let records = kept.iter().map(|kept| number(&kept["records"]));
+        (records.sum::<u64>(), goes)
+    };
+    assert_eq!(told(), (4, 0), "all is recent");
+    // A push that was cut off, and a record that is none.
+    let name = "ab".repeat(32);
+    space.file(&format!("remote/objects/ab/{name}"), "half a push");
+    assert_eq!(told(), (4, 0));
+    let torn = format!("{{ \"{name}\"");
+    space.file(
+        &format!("remote/actions/cd/{}.json", "cd".repeat(32)),
+        &torn,
+    );
+    assert_eq!(told(), (5, 0));
+    fs::remove_file(space.path(&format!("remote/actions/cd/{}.json", "cd".repeat(32)))).unwrap();
+    space.age("objects", 200);
+    space.age("actions", 200);
+    age(&space.record("hello"), 3);
+    let (records, goes) = told();
+    assert!((1..4).contains(&records) && goes > 0, "{records} {goes}");
+}
+
 /// Nothing is older for a machine whose clock is ahead.
 #[test]
 fn ages_are_by_the_clock_of_the_shared_store() {

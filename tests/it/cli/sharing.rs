@@ -129,6 +129,19 @@ fn who_may_not_or_will_not_give_runs_all_the_same() {
         .pipe(&["run", "r.toml", "--set", "w.text=two", "--json"])
         .ok();
     assert_eq!(words(&said).iter().filter(|w| *w == "done").count(), 3);
+    // Who would do nothing else there is told.
+    for verb in [
+        &["push"][..],
+        &["push", "--calls"],
+        &["gc", "--remote", "--apply"],
+    ] {
+        let said = space.pipe(verb).ends(3);
+        assert!(
+            said.err.contains("`read_only = true` stands"),
+            "{}",
+            said.err
+        );
+    }
     assert_eq!(std::fs::read_dir(&remote).unwrap().count(), 0);
     // They stay when the cap changes.
     space.pipe(&["gc", "--cap", "2GB", "--keep"]).ok();
@@ -251,7 +264,7 @@ fn what_is_there_and_not_believed_is_not_said_to_be_nowhere() {
     assert!(said.err.contains("whom nobody here trusts"), "{}", said.err);
     assert!(
         said.err
-            .contains("not everything that is there is believed"),
+            .contains("not everything that is there is read and believed"),
         "{}",
         said.err
     );

@@ -118,7 +118,7 @@ fn others_are_trusted_and_trusted_no_longer() {
 }
 
 #[test]
-fn what_somebody_wrote_into_the_list_stays_and_a_line_that_cannot_be_read_is_named() {
+fn what_somebody_wrote_into_the_list_stays() {
     let space = Space::new();
     let bob = space.key("bob");
     space.file("ada/trusted", "# the lab\n\n");
@@ -128,9 +128,48 @@ fn what_somebody_wrote_into_the_list_stays_and_a_line_that_cannot_be_read_is_nam
     space.keys("ada", &["untrust", "bob"]).ok();
     let text = std::fs::read_to_string(space.path("ada/trusted")).unwrap();
     assert_eq!(text, "# the lab\n\n");
-    space.file("ada/trusted", "# the lab\nbob=ed25519:short\n");
-    let refused = space.keys("ada", &["list"]).ends(3);
-    assert!(refused.err.contains("ada/trusted:2"), "{}", refused.err);
+}
+
+/// It trusts nobody, hides nobody, is named, and goes when somebody wants that.
+#[test]
+fn a_line_that_is_no_key_trusts_nobody_and_is_in_nobody_s_way() {
+    let space = Space::new();
+    let bob = space.key("bob");
+    let weak = format!("eve=ed25519:AQ{}", "A".repeat(41));
+    let text = format!("# the lab\nbob=ed25519:short\n{weak}\nwhatever\n");
+    space.file("ada/trusted", &text);
+    let lines = |said: &Said| {
+        let warned = |n: &usize| said.err.contains(&format!("ada/trusted:{n}: "));
+        (1..=5).filter(warned).collect::<Vec<usize>>()
+    };
+    let list = || space.keys("ada", &["list", "--json"]).ok();
+    let said = list();
+    assert_eq!(lines(&said), [2, 3, 4], "{}", said.err);
+    assert!(
+        said.err.contains("nobody can sign as this public key"),
+        "{}",
+        said.err
+    );
+    let said = said.json();
+    assert_eq!(said["keys"].as_array().unwrap().len(), 0);
+    assert_eq!(said["unusable"].as_array().unwrap().len(), 3);
+    crate::cli::json::hold(
+        &crate::cli::json::documented()["keys list"],
+        &said,
+        "keys list",
+    );
+    // Of one name a key goes before a line that is none.
+    space.keys("ada", &["trust", &bob]).ok();
+    assert_eq!(list().json()["keys"][0]["name"], "bob");
+    let gone = space.keys("ada", &["untrust", "bob"]).ok().out;
+    assert!(gone.contains("are no longer taken"), "{gone}");
+    for (line, left) in [("bob", vec![2, 3]), (&weak, vec![2]), ("whatever", vec![])] {
+        let gone = space.keys("ada", &["untrust", line]).ok().out;
+        assert!(gone.contains("it was no key, and trusted nobody"), "{gone}");
+        assert_eq!(lines(&list()), left);
+    }
+    let text = std::fs::read_to_string(space.path("ada/trusted")).unwrap();
+    assert_eq!(text, "# the lab\n");
 }
 
 #[test]

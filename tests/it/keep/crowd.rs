@@ -87,6 +87,7 @@ fn a_word_that_counts_is_found_however_many_lie_beside_it() {
         }
         server.forget("/index/");
         server.asked();
+        let believes = || Keyring::new(None, std::slice::from_ref(&ada), false);
         let found = |store: &Store| {
             let plan = plan::plan(store, &spec, &Wanted::default()).unwrap();
             let word = plan.nodes[0].decision.verdict.word();
@@ -94,19 +95,15 @@ fn a_word_that_counts_is_found_however_many_lie_beside_it() {
             let found = store.found(&ran.record("a").key).unwrap();
             assert_eq!(found.signer.as_deref(), Some("ada"));
         };
-        found(&at(
-            &two,
-            &server,
-            Keyring::new(None, &[ada.clone()], false),
-        ));
+        found(&at(&two, &server, believes()));
         let asked = server.asked();
         let read = asked.iter().filter(|(_, path)| path.ends_with(".sig"));
         assert!(read.count() <= 65, "the work has an end");
         // What is not known to be all of it stays out of the index.
-        let pushes = at(&one, &server, Keyring::new(None, &[ada.clone()], false));
+        let pushes = at(&one, &server, believes());
         let reconciled = pushes.reconcile(false).unwrap();
         assert_eq!(reconciled.indexed, crowd.indexed);
-        let anew = at(&two, &server, Keyring::new(None, &[ada], false));
+        let anew = at(&two, &server, believes());
         let known = anew.remote().unwrap().known(&ran.record("a").key);
         let words: Vec<usize> = known.iter().map(|k| k.signatures.len()).collect();
         assert_eq!(words, vec![1; crowd.indexed]);

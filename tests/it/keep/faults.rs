@@ -355,11 +355,11 @@ fn what_cannot_be_read_keeps_nothing_else_from_being_looked_at() {
     let size = usize::try_from(wrong.size).unwrap();
     server.add(&name(&server, wrong.digest.as_str()), vec![b'?'; size]);
     let doubted = there.doubt_remote(&blobs);
-    assert_eq!((doubted.blobs, doubted.unread.len()), (1, 1));
+    assert_eq!((doubted.blobs.len(), doubted.unread.len()), (1, 1));
     let told = &doubted.unread[0];
     assert!(told.contains(away.digest.short()), "{told}");
     let lacking = there.remote().unwrap().lacking(&blobs).unwrap();
-    assert_eq!(lacking, [wrong.digest.clone()].into());
+    assert_eq!(lacking.wrong, [wrong.digest.clone()].into());
 }
 
 /// It is there, and it is none.

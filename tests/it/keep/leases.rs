@@ -356,6 +356,49 @@ fn a_lease_that_cannot_be_read_is_still_somebody_s() {
     }
 }
 
+/// Three looks fail, one finds that it is free, and three more fail: none of these times is as long as a lease lasts.
+#[test]
+fn a_lease_that_was_read_in_between_is_not_unread_since_before() {
+    let lasts = Duration::from_secs(2);
+    let server = Arc::new(Server::start(Duration::ZERO));
+    let dir = tempfile::tempdir().unwrap();
+    let spec = [slow(dir.path(), 2)];
+    let key = key(&spec);
+    server.add(&name(&key), of_another(7, Duration::from_secs(600)));
+    let fails = |server: &Arc<Server>| {
+        server.breaks("GET", "/leases/", Fault::Refused, 3);
+        for _ in 0..2 {
+            server.meanwhile("GET", "/leases/", || {});
+        }
+        let (there, at) = (server.clone(), name(&key));
+        server.meanwhile("GET", "/leases/", move || {
+            let mut free: Value = serde_json::from_str(&there.read(&at).unwrap()).unwrap();
+            free["released"] = json!(true);
+            there.add(&at, free.to_string().into_bytes());
+        });
+        let there = server.clone();
+        server.meanwhile("GET", "/leases/", move || {
+            there.breaks("GET", "/leases/", Fault::Refused, 3);
+        });
+    };
+    let mut begun = false;
+    let hear = |event: &Event| {
+        if let Event::State {
+            state: State::Held { .. },
+            ..
+        } = event
+            && !begun
+        {
+            begun = true;
+            fails(&server);
+        }
+    };
+    let ran = run(&at(&Space::new(), &server, terms(lasts)), &spec, hear);
+    assert_eq!(ran.states(), ["done"]);
+    assert!(begun && !ran.said("slow", "cannot be read"));
+    assert_eq!(lease(&server, &key)["number"], 8, "it is taken over");
+}
+
 /// Nor do the inputs come of what somebody else may still be making.
 #[test]
 fn who_waits_for_a_lease_that_cannot_be_read_pulls_nothing_meanwhile() {

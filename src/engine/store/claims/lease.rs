@@ -66,8 +66,10 @@ pub struct Tenant {
 pub enum Asked {
     Ours(Arc<dyn Claim>),
     Theirs(Tenant),
-    /// Somebody has it, or had: what stands there cannot be read.
-    Unread,
+    /// Somebody has it, or had: what stands there cannot be read. `read`: something that stood there before it could be.
+    Unread {
+        read: bool,
+    },
 }
 
 /// What was seen of a lease.
@@ -108,11 +110,11 @@ impl Leases {
         let mut there = match self.seen().contains_key(key) {
             true => match self.remote.lease(key, Wait::Node) {
                 Ok(there) => there,
-                Err(_) => return Ok(Asked::Unread),
+                Err(_) => return Ok(Asked::Unread { read: false }),
             },
             false => None,
         };
-        let mut torn = false;
+        let (mut torn, mut read) = (false, there.is_some());
         for _ in 0..LOOKS {
             let number = match &there {
                 None => 0,
@@ -149,9 +151,10 @@ impl Leases {
             there = match self.remote.lease(key, Wait::Node) {
                 Ok(there) => there,
                 // That another one is there is known.
-                Err(_) if !torn => return Ok(Asked::Unread),
+                Err(_) if !torn => return Ok(Asked::Unread { read }),
                 Err(error) => return Err(error).with_context(shown),
             };
+            read = true;
             match (&there, failed) {
                 (Some(there), _) if there.text == text => {
                     let version = there.version.clone();
@@ -222,7 +225,7 @@ impl Claims for Leases {
     fn take(&self, key: &Key, whose: Whose) -> Result<Option<Arc<dyn Claim>>> {
         Ok(match self.ask(key, whose)? {
             Asked::Ours(claim) => Some(claim),
-            Asked::Theirs(_) | Asked::Unread => None,
+            Asked::Theirs(_) | Asked::Unread { .. } => None,
         })
     }
 
