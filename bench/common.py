@@ -163,7 +163,7 @@ def environment(threads):
 class Side:
     """A process that does one unit of work for every line it reads, and times it itself."""
 
-    def __init__(self, name, command, threads):
+    def __init__(self, name, command, threads=2, env=None):
         LOGS.mkdir(parents=True, exist_ok=True)
         self.name = name
         self.log = LOGS / f"{name.replace(' ', '-')}.log"
@@ -174,7 +174,7 @@ class Side:
             stderr=open(self.log, "w"),
             text=True,
             cwd=ROOT,
-            env=environment(threads),
+            env=env or environment(threads),
         )
         self.about = self.answer()
 

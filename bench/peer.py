@@ -125,6 +125,47 @@ def peak(n):
     answer(seconds=time.perf_counter() - start, flop=2 * n**3)
 
 
+# --- gpu: a step of transformers' model in eager bf16 ------------------------------------------------------------------
+
+
+def gpu(work):
+    """Masters, moments and gradients in f32 and products in bf16, as ours; on the processor to be tried. One sequence a row."""
+    device = torch.device(work["device"])
+    with device:
+        model = causal_lm(work["config"])
+    x = ids(work["sequences"], work["length"], work["config"]["vocab_size"]).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), LR, BETAS, EPS, DECAY, fused=True)
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    answer(parameters=model.num_parameters())
+    while unit := asked():
+        if unit.startswith("peak"):
+            n = int(unit.split()[1])
+            a, b = (torch.randn(n, n, dtype=torch.bfloat16, device=device) for _ in range(2))
+            c = a @ b
+            wait()
+            start = time.perf_counter()
+            for _ in range(10):
+                torch.mm(a, b, out=c)
+            wait()
+            answer(seconds=time.perf_counter() - start, flop=10 * 2 * n**3)
+        elif unit == "memory":
+            answer(taken=torch.cuda.max_memory_reserved() if device.type == "cuda" else None)
+        else:
+            try:
+                start = time.perf_counter()
+                with torch.autocast(device.type, dtype=torch.bfloat16):
+                    logits = model(input_ids=x, use_cache=False).logits[:, :-1]
+                    loss = F.cross_entropy(logits.flatten(0, 1), x[:, 1:].flatten())
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+                optimizer.step()
+                optimizer.zero_grad()
+                wait()
+                answer(seconds=time.perf_counter() - start, loss=loss.item())
+            except torch.cuda.OutOfMemoryError:
+                answer(out_of_memory=True)
+
+
 # --- rollout: transformers' generate ---------------------------------------------------------------------------------
 
 
@@ -338,4 +379,4 @@ def dpo(work):
 if __name__ == "__main__":
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     what, work = sys.argv[1], json.loads(sys.argv[2])
-    {"train": train, "rollout": rollout, "attack": attack, "grpo": grpo, "dpo": dpo}[what](work, *sys.argv[3:])
+    {"train": train, "gpu": gpu, "rollout": rollout, "attack": attack, "grpo": grpo, "dpo": dpo}[what](work, *sys.argv[3:])

@@ -2,12 +2,11 @@
 //! weight, gradient, update.
 
 use crate::rollout::rollouts;
+use crate::work::Where;
 use crate::{driven, turns, work};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use pipe::base::rng::Seed;
 use pipe::learn::batch::{Row, micro_batches};
-use pipe::learn::cpu::Cpu;
-use pipe::learn::decoder::Keep;
 use pipe::learn::learner::{Learner, Policy};
 use pipe::learn::objective::Goal;
 use pipe::learn::objective::advantage::{Advantage, advantages};
@@ -25,20 +24,28 @@ pub struct Work {
     prompt: usize,
     new: usize,
     beta: f64,
+    #[serde(flatten)]
+    on: Where,
 }
 
 pub fn serve(work: Work) -> Result<()> {
     let weights = work::weights(&work.config)?;
+    let on = work.on.clone();
     let mut feed = Rollouts {
         prompts: work::ids(work.prompts, work.prompt, weights.config.vocab_size),
         work,
     };
-    turns::ready(json!({"parameters": weights.layout.len()}));
+    let about = json!({"parameters": weights.layout.len()});
+    let learner = on.trained(weights, true)?;
+    turns::ready(about);
     driven::steps(
-        State::new(Cpu::new(weights, None, true, Keep::All)),
+        State {
+            learner,
+            skipped: 0,
+        },
         &driven::settings(),
         &mut feed,
-        &mut |unit| bail!("no unit is called {unit}"),
+        &mut |unit| on.unit(unit),
     )
 }
 

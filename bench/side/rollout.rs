@@ -1,9 +1,9 @@
-//! Sampling: every prompt once, to the limit, at temperature 1 over the whole vocabulary.
+//! Sampling: every prompt once, to the limit, at temperature 1 over the whole vocabulary. `rows N` takes the first N prompts alone.
 
+use crate::work::Where;
 use crate::{turns, work};
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use pipe::base::rng::Seed;
-use pipe::learn::cpu::Cpu;
 use pipe::learn::learner::{Learner, Policy};
 use pipe::learn::sample::choose::Choice;
 use pipe::learn::sample::{Options, Request, Sample};
@@ -17,17 +17,30 @@ pub struct Work {
     rows: usize,
     prompt: usize,
     new: usize,
+    #[serde(flatten)]
+    on: Where,
 }
 
 pub fn serve(work: Work) -> Result<()> {
     let weights = work::weights(&work.config)?;
     let prompts = work::ids(work.rows, work.prompt, weights.config.vocab_size);
-    turns::ready(json!({"parameters": weights.layout.len()}));
-    let mut learner = Cpu::frozen(weights, None);
+    let about = json!({"parameters": weights.layout.len()});
+    let mut learner = work.on.asked(weights)?;
+    turns::ready(about);
     let mut turn = 0;
-    while turns::asked().is_some() {
+    while let Some(unit) = turns::asked() {
+        if unit == "memory" {
+            work.on.unit(&unit)?;
+            continue;
+        }
+        let rows = match unit.strip_prefix("rows ") {
+            Some(rows) => rows.parse().context("rows are a number")?,
+            None => work.rows,
+        };
+        ensure!(rows <= work.rows, "there are {} prompts", work.rows);
         turn += 1;
-        turns::timed(|| rollouts(&mut learner, &prompts, 1, work.new, Seed::new(turn)))?;
+        let seed = Seed::new(turn);
+        turns::timed(|| rollouts(learner.as_mut(), &prompts[..rows], 1, work.new, seed))?;
     }
     Ok(())
 }

@@ -3,11 +3,11 @@
 //! `go` is a step of the training loop itself. `phases` computes the same by hand, all rows in one batch, and tells
 //! where the time goes. `peak N` is a matrix product.
 
+use crate::work::Where;
 use crate::{driven, peak, turns, work};
 use anyhow::Result;
 use pipe::learn::batch::{Batch, Row};
-use pipe::learn::cpu::Cpu;
-use pipe::learn::decoder::{self, Keep, Workspace};
+use pipe::learn::decoder::{self, Workspace};
 use pipe::learn::decoder_backward::backward;
 use pipe::learn::learner::Learner;
 use pipe::learn::objective::Goal;
@@ -24,22 +24,33 @@ pub struct Work {
     pub config: Value,
     pub sequences: usize,
     pub length: usize,
+    #[serde(flatten)]
+    on: Where,
 }
 
 pub fn serve(work: Work) -> Result<()> {
     let weights = work::weights(&work.config)?;
     let mut feed = Same::new(&work, &weights);
-    let mut phases = Phases::new(weights.clone(), Batch::pack(&feed.rows));
-    turns::ready(json!({"parameters": weights.layout.len()}));
+    let mut phases = None;
+    let about = json!({
+        "parameters": weights.layout.len(),
+        "ledger": work.on.ledger(&weights.config, work.length, false)?,
+    });
+    let learner = work.on.trained(weights, false)?;
+    turns::ready(about);
     driven::steps(
-        State::new(Cpu::new(weights, None, false, Keep::All)),
+        State {
+            learner,
+            skipped: 0,
+        },
         &driven::settings(),
         &mut feed,
         &mut |unit| match unit {
             "phases" => {
-                phases.step();
+                phases.get_or_insert_with(|| Phases::new(&work)).step();
                 Ok(())
             }
+            "memory" => work.on.unit(unit),
             unit => peak::serve(unit),
         },
     )
@@ -84,9 +95,11 @@ struct Phases {
 }
 
 impl Phases {
-    fn new(weights: Weights, batch: Batch) -> Phases {
+    fn new(work: &Work) -> Phases {
+        let weights =
+            work::weights(&work.config).expect("a model of this configuration is trained");
         Phases {
-            batch,
+            batch: Batch::pack(&Same::new(work, &weights).rows),
             workspace: Workspace::new(),
             grads: vec![0.0; weights.layout.len()],
             moments: Moments::zeros(weights.layout.len()),
