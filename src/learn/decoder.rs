@@ -10,8 +10,10 @@ pub use crate::head::Scores;
 use crate::kernels::norm;
 pub use crate::packed::Packed;
 use crate::pass::{LayerTape, Pass};
+use crate::walk::{self, Blocks, Walked};
 use crate::weights::Weights;
 pub use crate::workspace::Workspace;
+use std::convert::Infallible;
 
 /// How much of a forward pass is kept. It changes time and memory, not one bit of a gradient.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,50 +93,7 @@ pub fn forward_keeping<'a>(
     keep: Keep,
     workspace: &mut Workspace,
 ) -> Tape {
-    let net = net.into();
-    let config = net.config();
-    let run = Run::new(net, batch, workspace);
-    let mut hidden = vec![run.embed(workspace)];
-    let mut layers = Vec::with_capacity(config.layers);
-    let mut shared =
-        (keep == Keep::States).then(|| LayerTape::new(config, batch.ids.len(), workspace));
-    for layer in 0..config.layers {
-        let mut out = workspace.take(hidden[layer].len());
-        let mut own = match keep {
-            Keep::All => Some(LayerTape::new(config, batch.ids.len(), workspace)),
-            Keep::States => None,
-        };
-        let tape = own
-            .as_mut()
-            .or(shared.as_mut())
-            .expect("a block writes to a tape");
-        run.layer(layer, &hidden[layer], tape, Some(&mut out), workspace);
-        layers.push(own);
-        hidden.push(out);
-    }
-    if let Some(shared) = shared {
-        shared.recycle(workspace);
-    }
-    let request = head::Request::new(batch, scored, temperature);
-    let (scores, head) = head::forward(
-        net.weights,
-        &hidden[config.layers],
-        request,
-        keep == Keep::All,
-        workspace,
-    );
-    Tape {
-        logp: scores.logp,
-        entropy: scores.entropy,
-        greedy_hit: scores.greedy_hit,
-        ids: batch.ids.to_vec(),
-        starts: batch.starts.to_vec(),
-        positions: run.positions,
-        given: 0,
-        layers,
-        hidden,
-        head,
-    }
+    Run::new(net.into(), batch, None, workspace).keeping(scored, temperature, keep)
 }
 
 /// The forward pass of one sequence that goes on from another: `before` went through its first tokens and kept all of them.
@@ -146,8 +105,6 @@ pub fn forward_after<'a>(
     scored: &[usize],
     workspace: &mut Workspace,
 ) -> Tape {
-    let net = net.into();
-    let config = net.config();
     let given = before.tokens();
     assert!(
         ids.starts_with(&before.ids) && before.starts == [0, given] && before.given == 0,
@@ -162,39 +119,7 @@ pub fn forward_after<'a>(
         ids,
         starts: &starts,
     };
-    let run = Run {
-        given,
-        ..Run::new(net, batch, workspace)
-    };
-    let kept = given * config.qkv_width();
-    let mut hidden = vec![run.embed(workspace)];
-    let mut layers = Vec::with_capacity(config.layers);
-    for (layer, earlier) in before.layers.iter().enumerate() {
-        let earlier = earlier
-            .as_ref()
-            .expect("a pass that is gone on from keeps all");
-        let mut tape = LayerTape::new(config, ids.len(), workspace);
-        tape.qkv[..kept].copy_from_slice(&earlier.qkv[..kept]);
-        let mut out = workspace.take(hidden[layer].len());
-        run.layer(layer, &hidden[layer], &mut tape, Some(&mut out), workspace);
-        layers.push(Some(tape));
-        hidden.push(out);
-    }
-    let request = head::Request::new(batch, scored, 1.0);
-    let last = &hidden[config.layers];
-    let (scores, head) = head::forward(net.weights, last, request, true, workspace);
-    Tape {
-        logp: scores.logp,
-        entropy: scores.entropy,
-        greedy_hit: scores.greedy_hit,
-        ids: ids.to_vec(),
-        starts: starts.to_vec(),
-        positions: run.positions,
-        given,
-        layers,
-        hidden,
-        head,
-    }
+    Run::new(net.into(), batch, Some(before), workspace).keeping(scored, 1.0, Keep::All)
 }
 
 /// Log-probabilities without a tape, so without a gradient: for reference and old log-probabilities.
@@ -305,12 +230,18 @@ struct Run<'a> {
     net: Net<'a>,
     batch: Packed<'a>,
     positions: Vec<u32>,
-    /// Rows at the beginning that are not computed.
-    given: usize,
+    /// A pass over the first tokens, of which nothing is computed again.
+    before: Option<&'a Tape>,
+    workspace: &'a mut Workspace,
 }
 
 impl<'a> Run<'a> {
-    fn new(net: Net<'a>, batch: Packed<'a>, workspace: &mut Workspace) -> Run<'a> {
+    fn new(
+        net: Net<'a>,
+        batch: Packed<'a>,
+        before: Option<&'a Tape>,
+        workspace: &'a mut Workspace,
+    ) -> Run<'a> {
         let positions = batch.positions(net.config().vocab_size);
         let longest = positions.iter().max().map_or(0, |&p| p as usize + 1);
         workspace.rope.reach(net.config(), longest);
@@ -318,33 +249,79 @@ impl<'a> Run<'a> {
             net,
             batch,
             positions,
-            given: 0,
+            before,
+            workspace,
         }
     }
 
-    fn embed(&self, workspace: &mut Workspace) -> Vec<f32> {
-        let d = self.net.config().hidden_size;
-        let mut out = workspace.take(self.batch.ids.len() * d);
-        embed(self.net.weights, self.batch.ids, &mut out);
-        out
+    fn keeping(mut self, scored: &[usize], temperature: f32, keep: Keep) -> Tape {
+        let Ok(Walked { hidden, tapes }) = walk::forward(&mut self, keep);
+        let (scores, head) = head::forward(
+            self.net.weights,
+            &hidden[self.blocks()],
+            head::Request::new(self.batch, scored, temperature),
+            keep == Keep::All,
+            self.workspace,
+        );
+        Tape {
+            logp: scores.logp,
+            entropy: scores.entropy,
+            greedy_hit: scores.greedy_hit,
+            ids: self.batch.ids.to_vec(),
+            starts: self.batch.starts.to_vec(),
+            positions: self.positions,
+            given: self.before.map_or(0, Tape::tokens),
+            layers: tapes,
+            hidden,
+            head,
+        }
+    }
+}
+
+impl Blocks for Run<'_> {
+    type State = Vec<f32>;
+    type Tape = LayerTape;
+    type Error = Infallible;
+
+    fn blocks(&self) -> usize {
+        self.net.config().layers
     }
 
-    fn layer(
-        &self,
-        layer: usize,
-        h: &[f32],
-        tape: &mut LayerTape,
-        out: Option<&mut [f32]>,
-        workspace: &Workspace,
-    ) {
+    fn embed(&mut self) -> Result<Vec<f32>, Infallible> {
+        let d = self.net.config().hidden_size;
+        let mut out = self.workspace.take(self.batch.ids.len() * d);
+        embed(self.net.weights, self.batch.ids, &mut out);
+        Ok(out)
+    }
+
+    fn block(&mut self, block: usize, h: &Vec<f32>) -> Result<(Vec<f32>, LayerTape), Infallible> {
+        let config = self.net.config();
+        let mut tape = LayerTape::new(config, self.batch.ids.len(), self.workspace);
+        if let Some(before) = self.before {
+            let earlier = before.layers[block].as_ref();
+            let earlier = earlier.expect("a pass that is gone on from keeps all");
+            let kept = before.tokens() * config.qkv_width();
+            tape.qkv[..kept].copy_from_slice(&earlier.qkv[..kept]);
+        }
+        let mut out = self.workspace.take(h.len());
         let pass = Pass {
-            config: self.net.config(),
-            view: self.net.layer(layer),
+            config,
+            view: self.net.layer(block),
             starts: self.batch.starts,
             positions: &self.positions,
-            given: self.given,
+            given: self.before.map_or(0, Tape::tokens),
         };
-        pass.run(h, tape, out, &workspace.rope);
+        pass.run(h, &mut tape, Some(&mut out), &self.workspace.rope);
+        Ok((out, tape))
+    }
+
+    fn done(&mut self, state: Option<Vec<f32>>, tape: Option<LayerTape>) {
+        if let Some(state) = state {
+            self.workspace.give(state);
+        }
+        if let Some(tape) = tape {
+            tape.recycle(self.workspace);
+        }
     }
 }
 
@@ -355,17 +332,10 @@ fn last_hidden(
     workspace: &mut Workspace,
     mut look: impl FnMut(usize, &[f32]),
 ) -> Vec<f32> {
-    let run = Run::new(net, batch, workspace);
-    let mut h = run.embed(workspace);
-    let mut out = workspace.take(h.len());
-    let mut tape = LayerTape::new(net.config(), batch.ids.len(), workspace);
-    look(0, &h);
-    for layer in 0..net.config().layers {
-        run.layer(layer, &h, &mut tape, Some(&mut out), workspace);
-        std::mem::swap(&mut h, &mut out);
-        look(layer + 1, &h);
-    }
-    tape.recycle(workspace);
-    workspace.give(out);
-    h
+    let mut run = Run::new(net, batch, None, workspace);
+    let Ok(last) = walk::last(&mut run, |state, h| {
+        look(state, h);
+        Ok(())
+    });
+    last
 }

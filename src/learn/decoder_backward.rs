@@ -9,7 +9,9 @@ use crate::decoder::{Tape, Workspace};
 use crate::head;
 use crate::kernels::{norm, simd};
 use crate::pass::{LayerTape, Pass};
+use crate::walk;
 use crate::weights::Weights;
+use std::convert::Infallible;
 
 /// Gradients at the outputs of a forward pass.
 #[derive(Clone, Copy, Default)]
@@ -99,7 +101,6 @@ fn descend(
     workspace: &mut Workspace,
 ) -> Vec<f32> {
     let layers = net.config().layers;
-    let given = |i: usize| upstream.dhidden.get(i).copied().flatten();
     assert!(
         grads.as_ref().is_none_or(|g| g.len() == net.trained()),
         "gradients have the layout of what is trained"
@@ -129,58 +130,68 @@ fn descend(
         let grads = grads.as_deref_mut().filter(|_| net.adapter.is_none());
         through_final_norm(net.weights, last, tape.given, dnormed, &mut dh, grads);
     }
-    for layer in (lowest..layers).rev() {
-        if let Some(extra) = given(layer + 1) {
-            simd::add(&mut dh, extra);
-        }
-        let below = block(net, tape, layer, &dh, grads.as_deref_mut(), workspace);
-        workspace.give(std::mem::replace(&mut dh, below));
-    }
-    if let Some(extra) = given(lowest) {
-        simd::add(&mut dh, extra);
-    }
+    let mut down = Down {
+        net,
+        tape,
+        grads,
+        workspace,
+    };
+    let Ok(dh) = walk::back(&mut down, layers, lowest, dh, upstream.dhidden);
     dh
 }
 
-/// From the gradient of a block's output to that of its input.
-fn block(
-    net: Net,
-    tape: &Tape,
-    layer: usize,
-    dout: &[f32],
-    grads: Option<&mut [f32]>,
-    workspace: &mut Workspace,
-) -> Vec<f32> {
-    let view = net.layer(layer);
-    let h = &tape.hidden[layer];
-    let again = tape.layers[layer].is_none().then(|| {
-        let mut kept = LayerTape::new(net.config(), tape.tokens(), workspace);
+/// The way down a tape.
+struct Down<'a> {
+    net: Net<'a>,
+    tape: &'a Tape,
+    grads: Option<&'a mut [f32]>,
+    workspace: &'a mut Workspace,
+}
+
+impl walk::Back for Down<'_> {
+    type State = Vec<f32>;
+    type Error = Infallible;
+
+    fn block(&mut self, block: usize, dout: Vec<f32>) -> Result<Vec<f32>, Infallible> {
+        let again = self.tape.layers[block].is_none().then(|| self.again(block));
+        let kept = self.tape.layers[block].as_ref().or(again.as_ref());
+        let back = Back {
+            net: self.net,
+            view: self.net.layer(block),
+            tape: self.tape,
+            kept: kept.expect("a block is kept or was computed again"),
+            h: &self.tape.hidden[block],
+        };
+        let below = back.layer(block, &dout, self.grads.as_deref_mut(), self.workspace);
+        self.workspace.give(dout);
+        if let Some(again) = again {
+            again.recycle(self.workspace);
+        }
+        Ok(below)
+    }
+
+    fn add(&mut self, mut dh: Vec<f32>, given: &[f32]) -> Result<Vec<f32>, Infallible> {
+        simd::add(&mut dh, given);
+        Ok(dh)
+    }
+}
+
+impl Down<'_> {
+    /// A block's tape from its input.
+    fn again(&mut self, block: usize) -> LayerTape {
+        let (config, tape) = (self.net.config(), self.tape);
         assert_eq!(tape.given, 0, "a pass that goes on from another keeps all");
+        let mut kept = LayerTape::new(config, tape.tokens(), self.workspace);
         let pass = Pass {
-            config: net.config(),
-            view,
+            config,
+            view: self.net.layer(block),
             starts: &tape.starts,
             positions: &tape.positions,
             given: 0,
         };
-        pass.run(h, &mut kept, None, &workspace.rope);
+        pass.run(&tape.hidden[block], &mut kept, None, &self.workspace.rope);
         kept
-    });
-    let back = Back {
-        net,
-        view,
-        tape,
-        kept: tape.layers[layer]
-            .as_ref()
-            .or(again.as_ref())
-            .expect("a block is kept or was computed again"),
-        h,
-    };
-    let below = back.layer(layer, dout, grads, workspace);
-    if let Some(again) = again {
-        again.recycle(workspace);
     }
-    below
 }
 
 /// dh += the gradient of the last hidden state, from that of its normed form, but for the first `given` rows.

@@ -53,6 +53,7 @@ pub mod decoder_backward;
 mod head;
 mod packed;
 mod pass;
+mod walk;
 mod workspace;
 
 pub mod device;

@@ -14,6 +14,7 @@ use crate::device::linear::{self, Factor};
 use crate::device::net::{Joint, Net};
 use crate::device::ops::rows;
 use crate::device::parts::Parts;
+use crate::walk;
 use crate::weights::LayerSpans;
 
 /// Adds dL/d(what is trained) to `grads`, which has the layout of the weights, or of the adapter where there is one.
@@ -60,10 +61,6 @@ fn descend(
     let (layers, full) = (net.config().layers, net.adapter.is_none());
     let shape = (tape.tokens(), net.config().hidden_size);
     let upload = |numbers: &[f32]| Tensor::from_slice(numbers, shape, net.device());
-    let given = |i: usize, dh: Tensor| match upstream.dhidden.get(i).copied().flatten() {
-        Some(extra) => dh + upload(extra)?,
-        None => Ok(dh),
-    };
     let mut dh = head::backward(
         net.weights,
         &tape.head,
@@ -75,26 +72,46 @@ fn descend(
         let grads = grads.as_deref_mut().filter(|_| full);
         dh = (dh + through_final_norm(net, tape.hidden(layers), &upload(dnormed)?, grads)?)?;
     }
-    for layer in (lowest..layers).rev() {
-        dh = given(layer + 1, dh)?;
-        let computed = match &tape.layers[layer] {
+    let mut down = Down { net, tape, grads };
+    walk::back(&mut down, layers, lowest, dh, upstream.dhidden)
+}
+
+/// The way down a tape.
+struct Down<'a> {
+    net: Net<'a>,
+    tape: &'a Tape,
+    grads: Option<&'a mut Parts>,
+}
+
+impl walk::Back for Down<'_> {
+    type State = Tensor;
+    type Error = candle_core::Error;
+
+    fn block(&mut self, block: usize, dout: Tensor) -> Result<Tensor> {
+        let (net, tape) = (self.net, self.tape);
+        let h = tape.hidden(block);
+        let computed = match &tape.layers[block] {
             Some(_) => None,
-            None => Some(again(net, layer, tape.hidden(layer), &tape.ragged)?.1),
+            None => Some(again(net, block, h, &tape.ragged)?.1),
         };
-        let kept = tape.layers[layer].as_ref().or(computed.as_ref());
+        let kept = tape.layers[block].as_ref().or(computed.as_ref());
         let back = Back {
             net,
-            layer,
-            spans: &net.weights.layout().layers[layer],
+            layer: block,
+            spans: &net.weights.layout().layers[block],
             tape,
-            h: tape.hidden(layer),
+            h,
             kept: kept.expect("a block is kept or was computed again"),
-            full,
+            full: net.adapter.is_none(),
         };
-        let dmiddle = back.mlp(dh, grads.as_deref_mut())?;
-        dh = back.attention(dmiddle, grads.as_deref_mut())?;
+        let dmiddle = back.mlp(dout, self.grads.as_deref_mut())?;
+        back.attention(dmiddle, self.grads.as_deref_mut())
     }
-    given(lowest, dh)
+
+    fn add(&mut self, dh: Tensor, given: &[f32]) -> Result<Tensor> {
+        let shape = dh.shape().clone();
+        dh + Tensor::from_slice(given, shape, self.net.device())?
+    }
 }
 
 /// The gradient of the last hidden state, from that of its normed form.

@@ -12,6 +12,7 @@ use crate::device::net::Net;
 use crate::device::ops::{rows, table};
 use crate::device::ragged::{Ragged, Workspace};
 use crate::head::Request;
+use crate::walk::{self, Blocks, Walked};
 
 /// A forward pass: its results, and what `backward` needs.
 #[derive(Debug)]
@@ -46,22 +47,15 @@ pub fn forward<'a>(
     keep: Keep,
     workspace: &mut Workspace,
 ) -> Result<Tape> {
-    let run = Run::new(net.into(), batch, workspace)?;
-    let blocks = run.net.config().layers;
-    let mut hidden = vec![run.embed()?];
-    let mut layers = Vec::with_capacity(blocks);
-    for layer in 0..blocks {
-        let (out, tape) = run.layer(layer, &hidden[layer])?;
-        layers.push((keep == Keep::All).then_some(tape));
-        hidden.push(out);
-    }
+    let mut run = Run::new(net.into(), batch, workspace)?;
+    let Walked { hidden, tapes } = walk::forward(&mut run, keep)?;
     let request = Request::new(batch, scored, temperature);
     let at_once = workspace.logits_at_once;
-    let (scores, head) = head::forward(run.net.weights, &hidden[blocks], request, at_once)?;
+    let (scores, head) = head::forward(run.net.weights, &hidden[run.blocks()], request, at_once)?;
     Ok(Tape {
         scores,
         ragged: run.ragged,
-        layers,
+        layers: tapes,
         hidden,
         head,
     })
@@ -139,16 +133,9 @@ pub(super) fn last_hidden(
     net: Net,
     batch: Packed,
     workspace: &mut Workspace,
-    mut look: impl FnMut(usize, &Tensor) -> Result<()>,
+    look: impl FnMut(usize, &Tensor) -> Result<()>,
 ) -> Result<Tensor> {
-    let run = Run::new(net, batch, workspace)?;
-    let mut h = run.embed()?;
-    look(0, &h)?;
-    for layer in 0..net.config().layers {
-        h = run.layer(layer, &h)?.0;
-        look(layer + 1, &h)?;
-    }
-    Ok(h)
+    walk::last(&mut Run::new(net, batch, workspace)?, look)
 }
 
 /// One pass over a batch.
@@ -163,13 +150,23 @@ impl<'a> Run<'a> {
         let ragged = Ragged::new(batch, net.config(), workspace, net.device())?;
         Ok(Run { net, ragged })
     }
+}
 
-    fn embed(&self) -> Result<Tensor> {
+impl Blocks for Run<'_> {
+    type State = Tensor;
+    type Tape = LayerTape;
+    type Error = candle_core::Error;
+
+    fn blocks(&self) -> usize {
+        self.net.config().layers
+    }
+
+    fn embed(&mut self) -> Result<Tensor> {
         embed(self.net, &self.ragged.ids)
     }
 
-    fn layer(&self, layer: usize, h: &Tensor) -> Result<(Tensor, LayerTape)> {
-        again(self.net, layer, h, &self.ragged)
+    fn block(&mut self, block: usize, h: &Tensor) -> Result<(Tensor, LayerTape)> {
+        again(self.net, block, h, &self.ragged)
     }
 }
 
