@@ -19,6 +19,22 @@ fn by_seed(_: &str, axes: &Axes) -> Option<Rows> {
 }
 
 #[test]
+fn a_mean_over_fewer_seeds_than_its_row_says_so() {
+    let space = Space::new();
+    let sides = space.sides("wide.toml", &["seed=0,1,2"], |name, axes| {
+        let mut rows = by_seed(name, axes)?;
+        if axes["seed"] == "1" {
+            rows.iter_mut().for_each(|row| row.1[0].0 = "compliance");
+        }
+        Some(rows)
+    });
+    let text = page(&of(&space, &refs(&sides), &["defense"], &[])).text();
+    assert!(text.contains("(2 of 3 seeds)"), "{text}");
+    let text = page(&of(&space, &refs(&sides), &["compliance"], &[])).text();
+    assert!(text.contains("(1 of 3 seeds)"), "{text}");
+}
+
+#[test]
 fn a_cell_is_a_mean_over_seeds_and_its_interval() {
     let space = Space::new();
     let wide = space.sides("wide.toml", &["seed=0,1,2"], by_seed);
@@ -54,11 +70,11 @@ wide    eval            3            60.0 [29.2, 85.1]
     assert_eq!(
         csv(&g).unwrap().lines().collect::<Vec<_>>(),
         [
-            "recipe,axes,evaluation,metric,unit,mean,low,high,over,seeds,n,unreadable,unfinished,unjudged"
+            "recipe,axes,evaluation,metric,unit,mean,low,high,over,seeds,n,unreadable,unfinished,unjudged,dropped,short"
                 .to_string(),
-            "base,,eval,defense,share,0.5,0.25,0.75,prompts,1,10,,,".to_string(),
+            "base,,eval,defense,share,0.5,0.25,0.75,prompts,1,10,,,,,".to_string(),
             format!(
-                "wide,,eval,defense,share,{},{low},{high},both,3,10,,,",
+                "wide,,eval,defense,share,{},{low},{high},both,3,10,,,,,",
                 cell.mean
             ),
         ]

@@ -94,7 +94,7 @@ fn runs_differ_by_their_axes_what_those_do_together_and_the_prompts() {
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(
         lines[0],
-        "recipe,axes,evaluation,metric,unit,mean,runs,n,part,axis,variance,sd,low,high,share,unreadable,unfinished,unjudged"
+        "recipe,axes,evaluation,metric,unit,mean,runs,n,part,axis,variance,sd,low,high,share,unreadable,unfinished,unjudged,dropped,short"
     );
     assert!(
         lines[1].starts_with("crossed,,eval,defense,share,0.7"),

@@ -348,9 +348,9 @@ fn a_table_has_the_formats_of_papers() {
     assert!(rows[1].starts_with("small   eval            2 "), "{text}");
     assert!(rows[2].starts_with("wide    eval            2 "), "{text}");
     let csv = table(&["--csv", "--metric", "finished"]).ok().out;
-    assert!(csv.starts_with("recipe,axes,evaluation,metric,unit,mean,low,high,over,seeds,n,unreadable,unfinished,unjudged\nsmall,,eval,finished,share,"), "{csv}");
+    assert!(csv.starts_with("recipe,axes,evaluation,metric,unit,mean,low,high,over,seeds,n,unreadable,unfinished,unjudged,dropped,short\nsmall,,eval,finished,share,"), "{csv}");
     assert!(
-        csv.lines().count() == 3 && csv.ends_with(",both,2,12,,,\n"),
+        csv.lines().count() == 3 && csv.ends_with(",both,2,12,,,,,\n"),
         "{csv}"
     );
     assert!(table(&["--latex"]).ok().out.contains("\\toprule"));

@@ -309,12 +309,12 @@ fn a_table_of_recipes_says_it_in_the_cell_in_every_format() {
     let csv = csv(&found).unwrap();
     assert!(
         csv.starts_with(
-            "recipe,axes,evaluation,metric,unit,mean,low,high,over,seeds,n,unreadable,unfinished,unjudged\n"
+            "recipe,axes,evaluation,metric,unit,mean,low,high,over,seeds,n,unreadable,unfinished,unjudged,dropped,short\n"
         ),
         "{csv}"
     );
     assert!(
-        csv.contains("wide,,eval,defense,share,0.6,0.25,0.75,prompts,1,20,0.4,0.2,\n"),
+        csv.contains("wide,,eval,defense,share,0.6,0.25,0.75,prompts,1,20,0.4,0.2,,,\n"),
         "{csv}"
     );
     let tex = latex(&found);
