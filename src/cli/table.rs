@@ -2,9 +2,10 @@
 
 use super::args::{RecipesArgs, StoreArgs};
 use super::complete;
-use super::output::{Outcome, print, room};
+use super::output::{Outcome, complain, print, room};
 use super::{remote, store, study};
 use report::grid::{self, grid};
+use report::page::Page;
 use report::side::Side;
 use report::spread::{show, spread};
 
@@ -63,7 +64,10 @@ pub fn run(args: &Table) -> Outcome {
         remote::tell(&store);
         print(&match (args.md, args.csv) {
             (true, _) => show::page(&found).markdown(),
-            (_, true) => show::csv(&found)?,
+            (_, true) => {
+                aside(&show::remarks(&found));
+                show::csv(&found)?
+            }
             _ => show::page(&found).fit(room()),
         });
         return Ok(());
@@ -79,9 +83,19 @@ pub fn run(args: &Table) -> Outcome {
     remote::tell(&store);
     print(&match (args.md, args.csv, args.latex) {
         (true, _, _) => grid::page(&found).markdown(),
-        (_, true, _) => grid::csv(&found)?,
+        (_, true, _) => {
+            aside(&grid::remarks(&found));
+            grid::csv(&found)?
+        }
         (_, _, true) => grid::latex(&found),
         _ => grid::page(&found).fit(room()),
     });
     Ok(())
+}
+
+/// What has no place among raw numbers is said beside them.
+fn aside(remarks: &Page) {
+    if !remarks.is_empty() {
+        complain(&remarks.fit(room()));
+    }
 }

@@ -14,8 +14,8 @@ pub const MUCH: f64 = 0.1;
 const MARK: &str = "  ! ";
 
 const FINISHED: &str = "finished";
-/// Means of a judge's numbers and of rewards that are made of them: beginnings of their names.
-const NUMBERS: [&str; 4] = ["score", "average", "best", "held_out_reward"];
+/// Means of a judge's numbers and of rewards that are made of them, and how far judges agree: beginnings of their names.
+const NUMBERS: [&str; 5] = ["score", "average", "best", "agreement", "kappa"];
 
 /// How many attacks succeed: beginning of the names of its metrics.
 pub const SUCCESS: &str = "success";
@@ -180,12 +180,20 @@ pub fn percent(share: f64) -> String {
     format!("{} %", metrics::number("share", share))
 }
 
-/// What stands beside a metric; nothing where it is no rate, or was measured without it.
+/// What stands beside a metric: all there is where it is a rate, what has no verdict where it is made of verdicts otherwise, since an answer
+/// that cannot be read may have one. Nothing where it is neither, or was measured without that.
 pub fn of(name: &str, all: &[Metric]) -> Option<Beside> {
-    behind(name, all).filter(|_| is_rate(name))
+    let found = behind(name, all)?;
+    match is_rate(name) {
+        true => Some(found),
+        false => found.unjudged.map(|_| Beside {
+            unjudged: found.unjudged,
+            ..Beside::default()
+        }),
+    }
 }
 
-/// What stands beside each rate among these, by its name.
+/// What stands beside each metric among these, by its name.
 pub fn all(metrics: &[Metric]) -> BTreeMap<&str, Beside> {
     let each = metrics.iter();
     each.filter_map(|m| Some((m.name.as_str(), of(&m.name, metrics)?)))
@@ -251,7 +259,10 @@ fn classes(name: &str, all: &[Metric]) -> Vec<PromptClass> {
 fn own(what: &str, name: &str, all: &[Metric]) -> Option<f64> {
     let defense = attacked(name).map(|attack| format!("defense/{ATTACK}/{attack}"));
     let rate = defense.as_deref().unwrap_or(name);
-    find(&beside_of(what, rate), all).map(|m| m.value)
+    let of = |of: &str| find(&beside_of(what, of), all).map(|m| m.value);
+    // Of what is no rate, as of two judges.
+    let bare = || of(name.split_once('/').filter(|_| !is_rate(name))?.1);
+    of(rate).or_else(bare)
 }
 
 /// The attack that a rate of success is of, if it is of one.
@@ -279,7 +290,10 @@ fn over(what: &str, classes: &[PromptClass], all: &[Metric]) -> Option<f64> {
     let of_class = |c: &PromptClass| find(&beside_of(what, c.word()), all);
     let found: Vec<&Metric> = classes.iter().filter_map(of_class).collect();
     let n: usize = found.iter().map(|m| m.n).sum();
+    let by_class = || PromptClass::ALL.iter().any(|c| of_class(c).is_some());
     match n {
+        // There are no answers of these classes.
+        0 if !classes.is_empty() && by_class() => None,
         0 => of_all(what, all),
         n => Some(found.iter().map(|m| m.value * m.n as f64).sum::<f64>() / n as f64),
     }

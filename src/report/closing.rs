@@ -3,6 +3,7 @@
 
 use crate::asked::{self, Head};
 use crate::beside;
+use crate::doubt;
 use crate::grid::{self, Grid, Row};
 use crate::metrics::{self, HEADLINE, UNREADABLE, value};
 use crate::page::Page;
@@ -38,7 +39,11 @@ pub fn one(store: &Store, items: &[Item], room: usize, whole: &str) -> Result<Cl
         let record = record.with_context(|| format!("the record of `{}` is gone", item.node))?;
         read.push((item, reading::read(store, &record)?));
     }
-    let of_headline = |(_, r): &&(&Item, Reading)| HEADLINE.iter().any(|n| r.metric(n).is_some());
+    // What has no verdict is of these measures too, and is warned of.
+    let of_headline = |(item, r): &&(&Item, Reading)| {
+        let without = |n: &str| doubt::without(Some(item.kind), n, &r.metrics).is_some();
+        HEADLINE.iter().any(|n| r.metric(n).is_some() || without(n))
+    };
     let (safety, rest): (Vec<_>, Vec<_>) = read.iter().partition(|e| of_headline(e));
     if safety.is_empty() {
         return Ok(cut(&summary::text(store, items, room)?, whole));
@@ -47,9 +52,7 @@ pub fn one(store: &Store, items: &[Item], room: usize, whole: &str) -> Result<Cl
     let columns: Vec<Measured> =
         (beside.iter().map(|(item, r)| (*item, r.metrics.clone()))).collect();
     let mut text = summary::evaluations(&columns, room, main);
-    if !others.is_empty() {
-        text += &on_other_prompts(&others)?.fit(room);
-    }
+    text += &on_other_prompts(&others)?.map_or(String::new(), |table| table.fit(room));
     let all: Vec<Measured> = (safety.iter().map(|(item, r)| (*item, r.metrics.clone()))).collect();
     let mut page = Page::default();
     summary::warnings(&all).for_each(|warning| page.line(warning));
@@ -181,10 +184,14 @@ fn prompts(reading: &Reading) -> BTreeSet<String> {
     }
 }
 
-/// A line an evaluation, a column a headline measure.
-fn on_other_prompts(all: &[&(&Item, Reading)]) -> Result<Table> {
+/// A line an evaluation, a column a headline measure; none where none of them has one.
+fn on_other_prompts(all: &[&(&Item, Reading)]) -> Result<Option<Table>> {
     let readings: Vec<_> = all.iter().map(|(item, r)| (item.kind, r)).collect();
-    let heads = asked::heads(&readings, &[])?;
+    let mut heads = asked::heads(&readings, &[])?;
+    heads.retain(|head| HEADLINE.contains(&head.metric.as_str()));
+    if heads.is_empty() {
+        return Ok(None);
+    }
     let mut columns = vec![left("on other prompts")];
     for head in &heads {
         columns.extend([right("n"), right(&head.label)]);
@@ -193,12 +200,15 @@ fn on_other_prompts(all: &[&(&Item, Reading)]) -> Result<Table> {
     for (item, reading) in all {
         let cells = |head: &Head| match reading.metric(&head.metric) {
             Some(metric) => [metric.n.to_string(), beside(metric, reading)],
-            None => [String::new(), "-".into()],
+            None => {
+                let nothing = doubt::nothing(item.kind, &head.metric, &reading.metrics);
+                [String::new(), nothing.into()]
+            }
         };
         let cells = heads.iter().flat_map(cells);
         table.push(std::iter::once(summary::head(item)).chain(cells));
     }
-    Ok(table)
+    Ok(Some(table))
 }
 
 /// A value, and what stands beside it where it is a rate: `45.8 % [27.9, 64.9] (4.2 % unreadable)`.

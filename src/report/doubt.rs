@@ -1,8 +1,8 @@
 //! What an evaluation's reader has to know before its numbers: that much of it cannot be read, or that the judge said nothing readable of
 //! much of it, so that its rates are of the rest, or that there are none. Knows metrics by name, not who measured them.
 
-use crate::beside::{Beside, MUCH, RATES, behind, find, percent, some, unfinished};
-use crate::metrics::{DROPPED, UNREADABLE, UNSCORABLE, beside_of};
+use crate::beside::{Beside, MUCH, RATES, behind, find, over_seeds, percent, some, unfinished};
+use crate::metrics::{UNREADABLE, UNSCORABLE, beside_of};
 use base::rows::{Metric, PromptClass};
 use engine::kind::Kind;
 use serde::{Serialize, Serializer};
@@ -292,6 +292,34 @@ pub fn without(kind: Option<&Kind>, name: &str, all: &[Metric]) -> Option<String
     let share = behind(name, all)?.unjudged?;
     (share >= 1.0).then(|| format!("{SAID} any of the answers behind it"))
 }
+
+/// The same of a metric that some of these nodes lack, which are repeated with other seeds.
+pub fn without_some<'a>(
+    kind: &Kind,
+    name: &str,
+    seeds: impl Iterator<Item = &'a [Metric]>,
+) -> Option<String> {
+    let (lacking, having): (Vec<&[Metric]>, Vec<_>) = seeds.partition(|m| find(name, m).is_none());
+    let why = without(Some(kind), name, &over_seeds(lacking.iter().copied()))?;
+    Some(match having.len() {
+        0 => why,
+        some => format!(
+            "{some} of {} seeds have a value: {why}",
+            some + lacking.len()
+        ),
+    })
+}
+
+/// What stands in the place of a value that there is not.
+pub fn nothing(kind: &Kind, name: &str, all: &[Metric]) -> &'static str {
+    match without(Some(kind), name, all) {
+        Some(_) => NO_VERDICT,
+        None => NOTHING,
+    }
+}
+
+pub const NOTHING: &str = "-";
+pub const NO_VERDICT: &str = "no verdict";
 
 /// What is to be said of one.
 pub fn warning(what: &str, all: &[Metric]) -> Option<String> {

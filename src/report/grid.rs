@@ -5,7 +5,7 @@ use crate::asked::{self, Head};
 use crate::beside::{self, Beside};
 use crate::compare::measures;
 use crate::devices;
-use crate::doubt::{self, Doubt};
+use crate::doubt::{self, Doubt, NO_VERDICT, NOTHING};
 use crate::metrics;
 use crate::missing;
 use crate::page::Page;
@@ -20,6 +20,7 @@ use engine::kind::Kind;
 use engine::store::Store;
 use engine::store::record::Record;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Grid {
@@ -49,8 +50,11 @@ pub struct Row {
     pub cells: Vec<Option<Cell>>,
     /// Seeds without an artifact, and what makes it.
     pub missing: Vec<String>,
-    /// That much of its answers cannot be read or has no verdict, over its seeds.
+    /// That much of its answers cannot be read or has no verdict, over its seeds, where that is behind a column.
     pub warning: Option<Doubt>,
+    /// Why it has no value of these metrics, or some of its seeds have none: nothing behind them has a verdict.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub without: BTreeMap<String, String>,
     #[serde(skip)]
     keys: Vec<Key>,
     #[serde(skip)]
@@ -65,9 +69,9 @@ pub struct Cell {
     pub interval: Option<(f64, f64)>,
     pub over: Over,
     pub seeds: usize,
-    /// Prompts, of the seed that has fewest.
+    /// Prompts, of the seed that has fewest; the mean counts every seed alike.
     pub n: usize,
-    /// Of the answers behind it, where it is a rate: mean over seeds.
+    /// Of the answers behind it, where it is made of what they do or of verdicts: mean over seeds.
     pub beside: Option<Beside>,
 }
 
@@ -96,21 +100,7 @@ pub fn grid(store: &Store, sides: &[&Side], asked: &[String], nodes: &[String]) 
     let readings = readings.flat_map(|m| m.seeds.iter().map(|seed| (m.kind, seed)));
     let heads = asked::heads(&readings.collect::<Vec<_>>(), asked)?;
     let numerics = apart(measured.iter().map(|m| &m.row));
-    let each = measured.iter().filter_map(|m| {
-        let name = format!("`{}` of `{}`", m.row.node, m.row.label());
-        Some((m.row.node.as_str(), name, m.kind, m.record?))
-    });
-    let otherwise = measures::beside_each_other(each);
-    let rows = measured.into_iter().map(|Measured { mut row, seeds, .. }| {
-        let mean = beside::over_seeds(seeds.iter().map(|s| s.metrics.as_slice()));
-        row.warning = Doubt::of(&format!("`{}` of `{}`", row.node, row.label()), &mean);
-        let cells = heads.iter().map(|head| {
-            let beside = beside::of(&head.metric, &mean);
-            Some(cell(&seeds, &head.metric)?.with(beside))
-        });
-        row.cells = cells.collect();
-        row
-    });
+    let rows = measured.into_iter().map(|own| own.row(&heads, asked));
     Ok(Grid {
         rows: rows.collect(),
         metrics: heads,
@@ -126,6 +116,31 @@ struct Measured<'a> {
     seeds: Vec<Reading>,
     kind: &'static Kind,
     record: Option<&'a Record>,
+}
+
+impl Measured {
+    /// The row with its cells.
+    fn row(self, heads: &[Head], asked: &[String]) -> Row {
+        let Measured {
+            mut row,
+            seeds,
+            kind,
+        } = self;
+        let each = || seeds.iter().map(|s| s.metrics.as_slice());
+        let mean = beside::over_seeds(each());
+        for Head { metric, .. } in heads {
+            let cell = cell(&seeds, metric);
+            row.cells
+                .push(cell.map(|c| c.with(beside::of(metric, &mean))));
+            let why = doubt::without_some(kind, metric, each());
+            row.without.extend(why.map(|why| (metric.clone(), why)));
+        }
+        let much = |name: &String| beside::behind(name, &mean).is_some_and(|b| b.much());
+        let concerns = asked.is_empty() || !row.without.is_empty() || asked.iter().any(much);
+        let what = format!("`{}` of `{}`", row.node, row.label());
+        row.warning = Doubt::of(&what, &mean).filter(|_| concerns);
+        row
+    }
 }
 
 fn row<'a>(
@@ -144,6 +159,7 @@ fn row<'a>(
         cells: vec![],
         missing: vec![],
         warning: None,
+        without: BTreeMap::new(),
         keys: vec![],
         numerics: devices::Numerics::new(),
     };
@@ -201,6 +217,10 @@ impl Row {
     pub fn label(&self) -> String {
         side::labelled(&self.recipe, &self.axes)
     }
+
+    fn of(&self) -> String {
+        format!("{} of {}", self.node, self.label())
+    }
 }
 
 impl Cell {
@@ -247,16 +267,24 @@ pub fn page(grid: &Grid) -> Page {
     for line in legend(grid) {
         page.line(line);
     }
+    page.append(remarks(grid));
+    page
+}
+
+/// What is to be known of the rows beside their numbers.
+pub fn remarks(grid: &Grid) -> Page {
+    let mut page = Page::default();
     for warning in warnings(grid) {
         page.line(warning);
     }
-    for row in grid.rows.iter().filter(|r| !r.also.is_empty()) {
-        let also = row.also.join(", ");
-        page.item(format!(
-            "{} of {} is also that of {also}",
-            row.node,
-            row.label()
-        ));
+    for (row, of) in grid.rows.iter().map(|row| (row, row.of())) {
+        let both = row.cells.iter().zip(&grid.metrics);
+        let some = both.filter(|(cell, _)| cell.is_some());
+        let some = some.filter_map(|(_, head)| Some((head, row.without.get(&head.metric)?)));
+        some.for_each(|(head, why)| page.item(format!("{of}: {}: {why}", head.label)));
+        if !row.also.is_empty() {
+            page.item(format!("{of} is also that of {}", row.also.join(", ")));
+        }
     }
     for missing in &grid.missing {
         page.item(missing.clone());
@@ -267,8 +295,9 @@ pub fn page(grid: &Grid) -> Page {
 fn texts<'a>(grid: &'a Grid, row: &'a Row) -> impl Iterator<Item = String> + 'a {
     let both = row.cells.iter().zip(&grid.metrics);
     both.map(|(cell, head)| match cell {
-        Some(cell) => cell.text(&head.unit, row.seeds),
-        None => "-".into(),
+        Some(cell) => cell.text(&head.unit),
+        None if row.without.contains_key(&head.metric) => NO_VERDICT.into(),
+        None => NOTHING.into(),
     })
 }
 
@@ -299,7 +328,7 @@ fn legend(grid: &Grid) -> Vec<&'static str> {
     lines
 }
 
-/// A line a cell, raw numbers, empty where there is none.
+/// A line a cell, raw numbers, empty where there is none. What nothing has a verdict of has a line all the same, without a mean.
 pub fn csv(grid: &Grid) -> Result<String> {
     let mut out = csv::Writer::from_writer(vec![]);
     out.write_record([
@@ -323,25 +352,31 @@ pub fn csv(grid: &Grid) -> Result<String> {
     for row in &grid.rows {
         let axes: Vec<String> = row.axes.iter().map(|(a, v)| format!("{a}={v}")).collect();
         for (cell, head) in row.cells.iter().zip(&grid.metrics) {
-            let Some(cell) = cell else { continue };
+            if cell.is_none() && !row.without.contains_key(&head.metric) {
+                continue;
+            }
+            let cell = cell.as_ref();
             let end = |x: Option<f64>| x.map_or(String::new(), |x| x.to_string());
+            let beside = |of: fn(Beside) -> Option<f64>| end(cell.and_then(|c| of(c.beside?)));
+            let unjudged = match cell {
+                Some(_) => beside(|b| b.unjudged),
+                None => "1".into(),
+            };
             out.write_record([
                 &row.recipe,
                 &axes.join(";"),
                 &row.node,
                 &head.metric,
                 &head.unit,
-                &cell.mean.to_string(),
-                &end(cell.interval.map(|i| i.0)),
-                &end(cell.interval.map(|i| i.1)),
-                cell.over.word(),
-                &cell.seeds.to_string(),
-                &cell.n.to_string(),
-                &end(cell.beside.and_then(|b| b.unreadable)),
-                &end(cell.beside.and_then(|b| b.unfinished)),
-                &end(cell.beside.and_then(|b| b.unjudged)),
-                &end(cell.beside.and_then(|b| b.dropped)),
-                &end(cell.beside.and_then(|b| b.short)),
+                &end(cell.map(|c| c.mean)),
+                &end(cell.and_then(|c| Some(c.interval?.0))),
+                &end(cell.and_then(|c| Some(c.interval?.1))),
+                cell.map_or("", |c| c.over.word()),
+                &cell.map_or(0, |c| c.seeds).to_string(),
+                &cell.map_or(0, |c| c.n).to_string(),
+                &beside(|b| b.unreadable),
+                &beside(|b| b.unfinished),
+                &unjudged,
             ])?;
         }
     }
@@ -365,15 +400,19 @@ pub fn latex(grid: &Grid) -> String {
             row.seeds.to_string(),
         ];
         cells.extend(texts(grid, row).map(|text| match text.as_str() {
-            "-" => "--".to_string(),
+            NOTHING => "--".to_string(),
+            NO_VERDICT => text,
             _ => math(&text),
         }));
         out += &line(cells);
     }
     out += "\\bottomrule\n\\end{tabular}\n";
-    let legend = legend(grid).into_iter().map(String::from);
-    for text in legend.chain(warnings(grid)) {
-        out += &format!("% {text}\n");
+    let remarks = remarks(grid).text();
+    for text in legend(grid)
+        .into_iter()
+        .chain(remarks.lines().filter(|l| !l.is_empty()))
+    {
+        out += &format!("% {}\n", text.trim_start());
     }
     out
 }

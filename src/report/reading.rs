@@ -1,10 +1,13 @@
 //! What a node measured, out of its record: the metrics, and the values of every prompt behind them; and their estimate over
 //! seeds. The one place from which tables, comparisons, claims and the page have a number with its interval.
 
-use crate::metrics::{DROPPED, UNSCORABLE};
+use crate::metrics::{UNREADABLE, UNSCORABLE, beside_of};
 use anyhow::{Context, Result};
 use base::rows::{self, METRICS, Measured, Metric, Metrics, VALUES};
-use base::stats::crossed::{self, ALPHA, Estimate, Range, Values};
+use base::stats::{
+    self,
+    crossed::{self, ALPHA, Estimate, Range, Values},
+};
 use engine::kind::Type;
 use engine::store::Store;
 use engine::store::record::Record;
@@ -87,6 +90,14 @@ impl Reading {
         let any = |row: &Measured, what: &str| row.values.get(what).is_some_and(|x| *x > 0.0);
         let lacks = |row: &&Measured| any(row, UNSCORABLE) || any(row, DROPPED);
         rows.filter(lacks).map(prompt).collect()
+    }
+
+    /// The share of these prompts that cannot be read, of the very answers that a metric is of where that was measured.
+    pub fn unreadable(&self, name: &str, prompts: &Values) -> Option<f64> {
+        let own = self.by_prompt(&beside_of(UNREADABLE, name));
+        let all = own.or_else(|| self.by_prompt(UNREADABLE))?;
+        let each = prompts.keys().map(|id| all.get(id).copied());
+        stats::mean(&each.collect::<Option<Vec<f64>>>()?)
     }
 
     /// The values of which a metric is the mean; or why there are none: they are not kept, or are those of something else, which explain

@@ -222,13 +222,17 @@ pub fn evaluations(columns: &[Measured], room: usize, wanted: impl Fn(&Row) -> b
         let mut table = Table::new(heads);
         let there = |i: &usize| rows[*i].cells[page.clone()].iter().any(Option::is_some);
         let shown: Vec<usize> = (0..rows.len()).filter(there).collect();
+        if shown.is_empty() {
+            continue;
+        }
         for (at, i) in shown.iter().enumerate() {
             let row = &rows[*i];
             let n = row.n(page.clone());
             let counts = n.map_or_else(|| "varies".into(), |n| n.to_string());
             let mut cells = vec![row.label.clone(), counts];
-            cells.extend(row.cells[page.clone()].iter().map(|cell| match (cell, n) {
-                (None, _) => "-".into(),
+            let own = row.cells[page.clone()].iter().zip(&columns[page.clone()]);
+            cells.extend(own.map(|(cell, (item, all))| match (cell, n) {
+                (None, _) => doubt::nothing(item.kind, &row.name, all).into(),
                 (Some(cell), Some(_)) => cell.text(),
                 (Some(cell), None) => format!("{} n={}", cell.text(), cell.n()),
             }));

@@ -606,9 +606,9 @@ they part at model; below, with other inputs only: answers, eval
 
 eval
 one seed: intervals and p are over prompts, in pairs, and say nothing about training noise
-measure                    n     base   wide              difference [95 %]                          p
-defense success, harmful  20  100.0 %  0.0 %  -100.0 points [-100.0, -75.4]  lower            < 0.0001
-reasoning words, harmful  20     12.0   13.5                           +1.5  noise not known
+measure                   pairs     base   wide              difference [95 %]                          p
+defense success, harmful     20  100.0 %  0.0 %  -100.0 points [-100.0, -75.4]  lower            < 0.0001
+reasoning words, harmful     20     12.0   13.5                           +1.5  noise not known
 
 cost
 1 node shared, which saves 1.0 s
@@ -622,7 +622,7 @@ cost
         "{md}"
     );
     assert!(
-        md.contains("\n| measure | n | base | wide | difference [95 %] |  | p |\n| --- | ---: |"),
+        md.contains("\n| measure | pairs | base | wide | difference [95 %] |  | p |\n| --- | ---: |"),
         "{md}"
     );
     let json = serde_json::to_value(&found).unwrap();

@@ -14,7 +14,7 @@ use anyhow::Result;
 use base::claim::SEED;
 use base::hash::Key;
 use base::rows::{Measured, Metric};
-use base::stats::crossed::Values;
+use base::stats::{self, crossed::Values};
 use engine::graph::changes::Reason;
 use engine::graph::changes::changes;
 use engine::kind::Kind;
@@ -52,8 +52,8 @@ pub struct Evaluation {
     pub metrics: Vec<Compared>,
     /// That much of the answers of a side cannot be read or has no verdict.
     pub warnings: Vec<String>,
-    /// Why metrics that are asked for were not found, though they could be: of what they are of nothing has a verdict.
-    #[serde(skip)]
+    /// Why no side has metrics that are asked for, or those of the headline, though it could: nothing behind them has a verdict.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub without: BTreeMap<String, String>,
     /// All metrics that were found, also where nothing was compared.
     #[serde(skip)]
@@ -155,9 +155,13 @@ pub fn evaluation(
     let firsts = beside::over_seeds(pairs.iter().map(|p| p.1.metrics.as_slice()));
     let seconds = beside::over_seeds(pairs.iter().map(|p| p.2.metrics.as_slice()));
     let both = beside::over_seeds([firsts.as_slice(), seconds.as_slice()]);
-    for name in only.iter().filter(|name| !out.known.contains(*name)) {
+    let wanted: Vec<&str> = match only.is_empty() {
+        true => metrics::HEADLINE.to_vec(),
+        false => only.iter().map(String::as_str).collect(),
+    };
+    for name in wanted.into_iter().filter(|name| !out.known.contains(*name)) {
         let why = doubt::without(kind, name, &both);
-        out.without.extend(why.map(|why| (name.clone(), why)));
+        out.without.extend(why.map(|why| (name.to_string(), why)));
     }
     let doubts = doubts([node, against], sides, [&firsts, &seconds]);
     let told = doubts
@@ -182,12 +186,8 @@ pub fn evaluation(
     out.warnings.extend(out.numerics.clone());
     for name in order(&pairs) {
         if only.is_empty() || only.iter().any(|n| n == name) {
-            let numbers = compared(kind, name, &pairs);
-            out.metrics.push(Compared {
-                beside: Sided::of(name, &firsts, &seconds),
-                behind: [&firsts, &seconds].map(|m| beside::behind(name, m)),
-                ..numbers
-            });
+            let means = [firsts.as_slice(), seconds.as_slice()];
+            out.metrics.push(compared(kind, name, &pairs, means));
         }
     }
     Ok(out)
@@ -340,7 +340,8 @@ fn order<'a>(pairs: &[Sides<'a>]) -> Vec<&'a str> {
     names
 }
 
-fn compared(kind: Option<&Kind>, name: &str, pairs: &[Sides]) -> Compared {
+/// `means`: of both sides over seeds.
+fn compared(kind: Option<&Kind>, name: &str, pairs: &[Sides], means: [&[Metric]; 2]) -> Compared {
     let unit = pairs
         .iter()
         .find_map(|(_, a, b)| a.metric(name).or_else(|| b.metric(name)));
@@ -350,8 +351,8 @@ fn compared(kind: Option<&Kind>, name: &str, pairs: &[Sides]) -> Compared {
         label: kind.map_or_else(|| name.into(), |kind| kind.label(name)),
         unit: unit.clone(),
         refused: None,
-        beside: None,
-        behind: [None; 2],
+        beside: Sided::of(name, means[0], means[1]),
+        behind: means.map(|m| beside::behind(name, m)),
         numbers: None,
     };
     let mut each = vec![];
@@ -386,7 +387,38 @@ fn compared(kind: Option<&Kind>, name: &str, pairs: &[Sides]) -> Compared {
         }
     }
     out.numbers = numbers::paired(&unit, &each);
+    let read = |side: usize| {
+        let both = pairs.iter().zip(&each);
+        let shares = both.map(|((_, a, b), of)| [a, b][side].unreadable(name, &of.first));
+        let shares: Option<Vec<f64>> = shares.collect();
+        stats::mean(&shares?)
+    };
+    let left_out = |(_, a, b): &Sides| {
+        let n = |r: &Reading| r.metric(name).map(|m| m.n);
+        n(a).into_iter()
+            .chain(n(b))
+            .any(|n| each.iter().any(|of| of.first.len() < n))
+    };
+    if pairs.iter().any(left_out) {
+        out.of_pairs([read(0), read(1)]);
+    }
     out
+}
+
+impl Compared {
+    /// Where some prompts are in no pair, that what cannot be read is of those which are.
+    fn of_pairs(&mut self, unreadable: [Option<f64>; 2]) {
+        let own = |side: usize, b: &mut Beside| {
+            b.unreadable = b.unreadable.and(unreadable[side]).or(b.unreadable);
+        };
+        for (side, behind) in self.behind.iter_mut().enumerate() {
+            behind.iter_mut().for_each(|b| own(side, b));
+        }
+        if let Some(sided) = &mut self.beside {
+            own(0, &mut sided.first);
+            own(1, &mut sided.second);
+        }
+    }
 }
 
 /// Of whoever does not measure a metric: that nobody judged what it is of.

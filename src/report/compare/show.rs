@@ -41,7 +41,10 @@ impl Shown {
         match (&e.refused, e.known.is_empty()) {
             (Some(_), true) => true,
             (Some(_), false) => e.known.iter().any(|name| self.has(name)),
-            (None, _) => e.metrics.iter().any(|m| self.has(&m.metric)),
+            (None, _) => {
+                let names = e.metrics.iter().map(|m| &m.metric);
+                names.chain(e.without.keys()).any(|name| self.has(name))
+            }
         }
     }
 }
@@ -76,8 +79,9 @@ pub fn page(c: &Comparison, shown: &Shown) -> Page {
             .iter()
             .cloned()
             .partition(|m| shown.has(&m.metric));
-        // A node without a metric that is shown has nothing to stand under its name.
-        let heading = evaluation.refused.is_some() || !own.is_empty();
+        // A node without a metric that is shown has nothing to stand under its name, but for lack of verdicts.
+        let heading =
+            evaluation.refused.is_some() || !own.is_empty() || !evaluation.without.is_empty();
         if heading && shown.any(evaluation) {
             let evaluation = Evaluation {
                 metrics: own,
@@ -222,7 +226,7 @@ fn measured(page: &mut Page, e: &Evaluation, (first, second): (&str, &str)) {
     }
     let tested = e.metrics.iter().filter_map(|m| m.numbers.as_ref());
     let tested = tested.into_iter().any(|n| n.p.is_some());
-    let mut columns = vec![left("measure"), right("n"), right(first), right(second)];
+    let mut columns = vec![left("measure"), right("pairs"), right(first), right(second)];
     columns.extend([right("difference [95 %]"), left("")]);
     if tested {
         columns.push(right("p"));
@@ -264,6 +268,9 @@ fn measured(page: &mut Page, e: &Evaluation, (first, second): (&str, &str)) {
             page.item(format!("{}: not compared: {why}", metric.label));
         }
     }
+    for (metric, why) in &e.without {
+        page.item(format!("{metric}: not compared: {why}"));
+    }
 }
 
 /// What stands beside a metric, first and second.
@@ -279,7 +286,15 @@ fn uncertainty(e: &Evaluation) -> Option<String> {
         Over::Prompts => {
             "one seed: intervals and p are over prompts, in pairs, and say nothing about training noise".into()
         }
-        Over::Both => format!("intervals and p are over {} seeds and their prompts, in pairs", e.seeds),
+        Over::Both => {
+            let uneven = |n: &Numbers| n.each.iter().any(|each| each.pairs != n.pairs);
+            let some = e.metrics.iter().filter_map(|m| m.numbers.as_ref()).any(uneven);
+            let fewest = match some {
+                true => "; seeds count alike, and pairs are those of the seed that has fewest",
+                false => "",
+            };
+            format!("intervals and p are over {} seeds and their prompts, in pairs{fewest}", e.seeds)
+        }
     })
 }
 

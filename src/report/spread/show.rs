@@ -32,6 +32,13 @@ pub fn page(spread: &Spread) -> Page {
     for line in legend(spread) {
         page.line(line);
     }
+    page.append(remarks(spread));
+    page
+}
+
+/// What is to be known of the rows beside their numbers.
+pub fn remarks(spread: &Spread) -> Page {
+    let mut page = Page::default();
     for line in spread.rows.iter().flat_map(notes) {
         page.item(line);
     }

@@ -13,7 +13,7 @@ use base::claim::{Claim, Condition, Expect, SEED};
 use base::stats::crossed::ALPHA;
 use base::text::{did_you_mean, listed};
 use engine::store::Store;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One claim of a recipe, `own` its variants, `others` those of the recipe it is against, or its own again.
 pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> Result<Answer> {
@@ -57,6 +57,7 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
     if let Some((other, own)) = pairs.first() {
         out.sides = called([*other, *own]);
     }
+    let mut unused: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for condition in &claim.conditions {
         match weigh(store, condition, &pairs)? {
             Ok((weighed, evaluation, behind)) => {
@@ -70,11 +71,10 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
                 } = evaluation;
                 out.fixed |= notes.is_empty() && weighed.numbers.seeds < pairs.len();
                 out.notes.extend(notes);
-                let any = |of: fn(&Beside) -> Option<f64>| {
-                    behind.iter().flatten().any(|b| some(of(b)).is_some())
-                };
-                out.notes.extend(unjudged.filter(|_| any(|b| b.unjudged)));
-                out.notes.extend(dropped.filter(|_| any(|b| b.dropped)));
+                let left_out = behind.iter().flatten().any(|b| some(b.unjudged).is_some());
+                if let Some(why) = unjudged.filter(|_| left_out) {
+                    unused.entry(why).or_default().extend(used(&weighed));
+                }
                 let recipes = [&other.recipe, &out.recipe];
                 let warnings = warnings(&weighed, recipes, behind);
                 out.doubts.extend(warnings.iter().cloned());
@@ -89,6 +89,11 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
             }
         }
     }
+    let unused = unused.into_iter().map(|(why, used)| match used.is_empty() {
+        true => why,
+        false => format!("{why}; in pairs of prompts: {}", used.join(", ")),
+    });
+    out.notes.extend(unused);
     for said in [&mut out.notes, &mut out.warnings] {
         let mut seen = BTreeSet::new();
         said.retain(|one| seen.insert(one.clone()));
@@ -240,6 +245,24 @@ fn of_metric(e: &Evaluation, node: &str, metric: &str) -> Result<(Compared, Numb
             let why = found.refused.clone().unwrap_or_default();
             Err(format!("`{metric}`: {why}"))
         }
+    }
+}
+
+/// How many pairs of prompts are behind each metric; nothing of two metrics of one node, whose prompts are in none.
+fn used(c: &Weighed) -> Vec<String> {
+    let of = |label: &str, n: &Numbers| {
+        let each = n.each.iter().map(|each| each.pairs);
+        match (each.clone().min(), each.max()) {
+            (Some(least), Some(most)) if least < most => {
+                format!("{label} {least} to {most} a seed")
+            }
+            _ => format!("{label} {}", n.pairs),
+        }
+    };
+    match (&c.than, c.parts.as_slice()) {
+        (Some(_), _) => vec![],
+        (None, []) => vec![of(&c.label, &c.numbers)],
+        (None, parts) => parts.iter().map(|p| of(&p.label, &p.numbers)).collect(),
     }
 }
 

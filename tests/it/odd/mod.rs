@@ -13,3 +13,4 @@ mod specials;
 mod stopping;
 mod tables;
 mod templates;
+mod unjudged;

@@ -101,7 +101,7 @@ fn table(space: &Space, sides: &[Side]) -> (String, Value) {
 }
 
 /// Without the spaces that align columns.
-fn lines(text: &str) -> Vec<String> {
+pub(super) fn lines(text: &str) -> Vec<String> {
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     text.lines().map(words).collect()
 }
@@ -395,7 +395,7 @@ const CLAIMED: &str = "extends = \"base.toml\"\nname = \"wide\"\n[[claim]]\nabou
                        [node.model]\nhidden_size = 32\n";
 
 /// 20 harmful and 20 harmless prompts that a judge gives numbers: nothing readable of the harmful ones of these numbers.
-fn judged(lost: std::ops::Range<usize>) -> Rows {
+pub(super) fn judged(lost: std::ops::Range<usize>) -> Rows {
     let harmful = |i: usize| {
         let none = lost.contains(&i);
         let mut values = vec![
@@ -603,7 +603,8 @@ fn what_has_a_verdict_on_both_sides_is_compared() {
     };
     let claim = claims(&wide);
     assert_eq!((claim.unanswered.clone(), claim.doubtful()), (None, false));
-    assert_eq!(claim.notes, [told]);
+    let pairs = format!("{told}; in pairs of prompts: defense success, harmful 17");
+    assert_eq!(claim.notes, [pairs]);
     let claim = claims(&sides(4..14));
     assert!(claim.doubtful());
     let little = "50.0 % of the answers behind defense success, harmful of `eval` of `wide` have no verdict: the verdict says little";
