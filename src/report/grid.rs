@@ -371,7 +371,7 @@ pub fn csv(grid: &Grid) -> Result<String> {
                 &end(cell.map(|c| c.mean)),
                 &end(cell.and_then(|c| Some(c.interval?.0))),
                 &end(cell.and_then(|c| Some(c.interval?.1))),
-                cell.map_or("", |c| c.over.word()),
+                &cell.map_or(String::new(), |c| c.over.word().into()),
                 &cell.map_or(0, |c| c.seeds).to_string(),
                 &cell.map_or(0, |c| c.n).to_string(),
                 &beside(|b| b.unreadable),

@@ -622,7 +622,9 @@ cost
         "{md}"
     );
     assert!(
-        md.contains("\n| measure | pairs | base | wide | difference [95 %] |  | p |\n| --- | ---: |"),
+        md.contains(
+            "\n| measure | pairs | base | wide | difference [95 %] |  | p |\n| --- | ---: |"
+        ),
         "{md}"
     );
     let json = serde_json::to_value(&found).unwrap();
