@@ -6,6 +6,7 @@ use engine::kind::failure::Failure;
 use report::table::Table;
 use report::wrap::wrap;
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 /// Raised when a documented member changes its meaning or goes; new members do not raise it.
@@ -90,7 +91,16 @@ pub fn print(text: &str) {
 /// Columns of what stdout goes to: a terminal's; elsewhere what the environment variable COLUMNS says, else there is no end. The help's
 /// are found in the same way.
 pub fn room() -> usize {
-    let seen = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    room_of(std::io::stdout())
+}
+
+/// The same of what stderr goes to.
+pub fn room_aside() -> usize {
+    room_of(std::io::stderr())
+}
+
+fn room_of(out: impl AsFd) -> usize {
+    let seen = rustix::termios::tcgetwinsize(out).ok();
     let seen = seen.map(|size| usize::from(size.ws_col));
     let said = || variable("COLUMNS")?.parse().ok();
     let room = seen.filter(|n| *n > 0).or_else(said);

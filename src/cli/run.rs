@@ -4,7 +4,9 @@ use super::args::{RecipesArgs, StoreArgs};
 use super::closing::{self, Closing};
 use super::complete;
 use super::hint::Hint;
-use super::output::{Error, Outcome, colour, complain, print, print_json, print_lines, room};
+use super::output::{
+    Error, Outcome, colour, complain, print, print_json, print_lines, room, room_aside,
+};
 use super::remote::{self, Use};
 use super::{detach, gc, on, store, study};
 use base::text::{duration, parse_bytes};
@@ -262,7 +264,7 @@ pub(super) fn execute(
         (false, true) => View::Terminal { colour: colour() },
         (false, false) => View::Plain,
     };
-    let mut progress = Progress::new(view);
+    let mut progress = Progress::new(view, room_aside);
     let over = Arc::new(AtomicBool::new(false));
     let there = settings.executor.elsewhere();
     let grace = there.map(|there| there.profile().grace());

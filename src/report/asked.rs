@@ -3,7 +3,7 @@
 use crate::beside;
 use crate::doubt;
 use crate::metrics;
-use crate::reading::Reading;
+use crate::reading::{self, Reading};
 use crate::side::Side;
 use anyhow::Result;
 use base::diag::{Diag, Diags};
@@ -11,6 +11,7 @@ use base::rows::Metric;
 use base::text::did_you_mean;
 use engine::graph::Node;
 use engine::kind::{Kind, Role};
+use engine::store::Store;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -59,9 +60,29 @@ pub fn chosen<'a>(side: &'a Side, nodes: &[String]) -> impl Iterator<Item = &'a 
     })
 }
 
+/// The first node that is not shown and measures a metric.
+pub fn elsewhere(store: &Store, sides: &[&Side], nodes: &[String], metric: &str) -> Option<String> {
+    let mut all = sides.iter().flat_map(|side| {
+        let shown = |name: &str| chosen(side, nodes).any(|n| n.name == name);
+        let records = side.records.iter();
+        let named = records.map(|(id, record)| (&side.graph.node(*id).name, record));
+        named.filter(move |(name, _)| !shown(name))
+    });
+    let measures = |record| {
+        let read = reading::read(store, record);
+        read.is_ok_and(|read| read.metric(metric).is_some())
+    };
+    let (name, _) = all.find(|(_, record)| measures(*record))?;
+    Some(name.clone())
+}
+
 /// Of what nodes of these kinds measured: the metrics that are asked for; else the headline ones, which are all there are where
-/// no node has a headline metric.
-pub fn heads(readings: &[(&'static Kind, &Reading)], asked: &[String]) -> Result<Vec<Head>> {
+/// no node has a headline metric. `elsewhere`: the node that measures one which none of these does.
+pub fn heads(
+    readings: &[(&'static Kind, &Reading)],
+    asked: &[String],
+    elsewhere: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<Head>> {
     let all = || readings.iter().flat_map(|(_, r)| &r.metrics);
     let mut found: Vec<(&Kind, &Metric)> = vec![];
     for (kind, reading) in readings {
@@ -72,6 +93,16 @@ pub fn heads(readings: &[(&'static Kind, &Reading)], asked: &[String]) -> Result
         }
     }
     let names: BTreeSet<&str> = found.iter().map(|(_, m)| m.name.as_str()).collect();
+    let mut diags = Diags::default();
+    for metric in asked.iter().filter(|n| !names.contains(n.as_str())) {
+        if let Some(node) = elsewhere(metric) {
+            let message = format!("no node that is shown measures `{metric}`");
+            diags.push(Diag::plain(message).help(format!("`{node}` does: `--node {node}`")));
+        }
+    }
+    if !diags.is_empty() {
+        return Err(diags.finish().into());
+    }
     let means = beside::over_seeds(readings.iter().map(|(_, r)| r.metrics.as_slice()));
     metrics::unknown(&names, asked, |name| {
         let mut kinds = readings.iter().map(|(kind, _)| *kind);

@@ -187,7 +187,7 @@ fn prompts(reading: &Reading) -> BTreeSet<String> {
 /// A line an evaluation, a column a headline measure; none where none of them has one.
 fn on_other_prompts(all: &[&(&Item, Reading)]) -> Result<Option<Table>> {
     let readings: Vec<_> = all.iter().map(|(item, r)| (item.kind, r)).collect();
-    let mut heads = asked::heads(&readings, &[])?;
+    let mut heads = asked::heads(&readings, &[], |_| None)?;
     heads.retain(|head| HEADLINE.contains(&head.metric.as_str()));
     if heads.is_empty() {
         return Ok(None);

@@ -98,7 +98,9 @@ pub fn grid(store: &Store, sides: &[&Side], asked: &[String], nodes: &[String]) 
     }
     let readings = measured.iter();
     let readings = readings.flat_map(|m| m.seeds.iter().map(|seed| (m.kind, seed)));
-    let heads = asked::heads(&readings.collect::<Vec<_>>(), asked)?;
+    let heads = asked::heads(&readings.collect::<Vec<_>>(), asked, |metric| {
+        asked::elsewhere(store, sides, nodes, metric)
+    })?;
     let numerics = apart(measured.iter().map(|m| &m.row));
     let rows = measured.into_iter().map(|own| own.row(&heads, asked));
     Ok(Grid {

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use base::diag::{Diag, Diags};
 use base::rows::{Metric, PromptClass};
-use base::text::{did_you_mean, listed};
+use base::text::{did_you_mean, nearest};
 use engine::kind::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -249,7 +249,7 @@ pub fn unknown(
         let diag = Diag::plain(message);
         diags.push(match near {
             Some(_) => diag.suggest(near),
-            None => diag.help(format!("there is {}", listed(all.iter().copied()))),
+            None => diag.help(format!("there is {}", nearest(name, all.iter().copied()))),
         });
     }
     match diags.is_empty() {

@@ -23,11 +23,16 @@ pub enum View {
 /// Longer names are cut in the middle, so that no name moves the bars; columns of a terminal.
 const NAME: usize = 20;
 
+/// Columns of a bar.
+const BAR: usize = 16;
+
 /// How often the line of the whole is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
 pub struct Progress {
     view: View,
+    /// Columns of the terminal, which may change while it runs.
+    room: fn() -> usize,
     bars: MultiProgress,
     /// Of the run, the last line: how many nodes of how many, and how long it will take.
     whole: Option<ProgressBar>,
@@ -41,13 +46,14 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub fn new(view: View) -> Progress {
+    pub fn new(view: View, room: fn() -> usize) -> Progress {
         let bars = MultiProgress::new();
         if !matches!(view, View::Terminal { .. }) {
             bars.set_draw_target(ProgressDrawTarget::hidden());
         }
         Progress {
             view,
+            room,
             bars,
             whole: None,
             lines: BTreeMap::new(),
@@ -109,12 +115,12 @@ impl Progress {
             Event::Placed { node, .. } => {
                 let place = self.telling.view.node(node).map(|n| n.place.clone());
                 if let (Some(bar), Some(place)) = (self.lines.get(node), place) {
-                    bar.set_message(place);
+                    self.say_of(bar, place);
                 }
             }
             Event::Silent { node, seconds } => {
                 if let Some(bar) = self.lines.get(node) {
-                    bar.set_message(format!("silent for {}", duration(*seconds)));
+                    self.say_of(bar, format!("silent for {}", duration(*seconds)));
                 }
             }
             _ => self.say(line),
@@ -123,7 +129,8 @@ impl Progress {
         if state || self.looked.elapsed() >= LOOK {
             self.looked = Instant::now();
             if let Some(whole) = &self.whole {
-                whole.set_message(of_whole(&self.telling.view, at));
+                let told = of_whole(&self.telling.view, at);
+                whole.set_message(fitted(&told, (self.room)().saturating_sub(2)));
             }
         }
     }
@@ -148,7 +155,7 @@ impl Progress {
         ));
         bar.set_prefix(short(node, self.name));
         let why = self.telling.view.node(node).map(|n| n.why.clone());
-        bar.set_message(why.unwrap_or_default());
+        self.say_of(&bar, why.unwrap_or_default());
         bar.enable_steady_tick(Duration::from_millis(120));
         let bar = match &self.whole {
             Some(whole) => self.bars.insert_before(whole, bar),
@@ -169,7 +176,7 @@ impl Progress {
         let sampled = progress.sampled.is_some_and(|s| !s.part);
         if sampled {
             let counted = counted(seen).unwrap_or_default();
-            return bar.set_message(format!("{counted} {}", told(seen, at)));
+            return self.say_of(bar, format!("{counted} {}", told(seen, at)));
         }
         if total > 0 && bar.length() != Some(total) {
             let form = format!(
@@ -181,10 +188,21 @@ impl Progress {
         }
         bar.set_position(done);
         let told = told(seen, at);
-        bar.set_message(match total {
+        let text = match total {
             0 => format!("{} {told}", thousands(done)),
             _ => told,
+        };
+        self.say_of(bar, text);
+    }
+
+    /// What stands behind the name of a node, and behind its bar where it has one.
+    fn say_of(&self, bar: &ProgressBar, text: String) {
+        let share = bar.length().map(|total| {
+            let counted = format!("{}/{}", thousands(bar.position()), thousands(total));
+            BAR + 2 + counted.len()
         });
+        let before = 2 + self.name + 1 + share.unwrap_or(0);
+        bar.set_message(fitted(&text, (self.room)().saturating_sub(before)));
     }
 
     /// A line that stays, on stderr: stdout is for results.
@@ -193,6 +211,19 @@ impl Progress {
             let _ = self.bars.println(line.text); // As in `write`.
         }
     }
+}
+
+/// As many of the parts that ` · ` divides as there is room for, the first in any case: half a part says nothing, or something else.
+pub fn fitted(text: &str, room: usize) -> String {
+    const MARK: &str = " · ";
+    let mut shown = text;
+    while width(shown) > room {
+        match shown.rsplit_once(MARK) {
+            Some((before, _)) => shown = before,
+            None => break,
+        }
+    }
+    shown.to_string()
 }
 
 /// `7 of 22 nodes · 2 at work · about 3 m left`.

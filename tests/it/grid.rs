@@ -190,6 +190,35 @@ fn names_that_are_not_there_are_errors_with_a_tip() {
     assert!(said.contains("did you mean `defense`?"), "{said}");
     let said = told(&["xyz"], &[]);
     assert!(said.contains("there is `defense`"), "{said}");
+    // What another node measures is asked for with its name; of many names a few are offered.
+    let lengths = "extends = \"base.toml\"\n[node.lengths]\nkind = \"lengths\"\nin = { completions = \"answers\" }\n";
+    space.file("lengths.toml", lengths);
+    let measured = |node: &str, _: &Axes| {
+        let names = ["defense", "a", "b", "c", "d", "e", "f", "g"];
+        let all = if node == "lengths" {
+            &["words"]
+        } else {
+            &names[..]
+        };
+        Some(vec![(
+            "p".to_string(),
+            all.iter().map(|name| (*name, 0.5)).collect(),
+        )])
+    };
+    let sides = space.sides("lengths.toml", &[], measured);
+    let asked = |metric: &str, nodes: &[&str]| {
+        let nodes: Vec<String> = nodes.iter().map(|n| n.to_string()).collect();
+        grid(&space.store, &refs(&sides), &[metric.to_string()], &nodes)
+    };
+    let said = asked("words", &[]).unwrap_err().to_string();
+    assert!(
+        said.contains("no node that is shown measures `words`"),
+        "{said}"
+    );
+    assert!(said.contains("`lengths` does: `--node lengths`"), "{said}");
+    assert_eq!(asked("words", &["lengths"]).unwrap().rows.len(), 1);
+    let said = asked("xyz", &[]).unwrap_err().to_string();
+    assert!(said.contains(" and 3 more"), "{said}");
     let said = told(&[], &["evaal"]);
     assert!(said.contains("no recipe has a node `evaal`"), "{said}");
     assert!(said.contains("did you mean `eval`?"), "{said}");

@@ -1,6 +1,7 @@
 //! The scorers of a node, ready to be asked: each service with its client, opened once and counted; and the reward model of this
 //! machine.
 
+use super::neutral;
 use super::params::{Asked, ScorerEndpoints, ScorerParams};
 use super::reward_model::{self, LocalJudge};
 use super::service::{JudgeClient, ServiceScorer};
@@ -213,10 +214,10 @@ impl JudgeClients {
                 false => format!(" ({})", served.join(", ")),
             };
             format!(
-                "`{name}` judged {}{served}: {} unscorable; in {} prompt or answer held control strings, which it saw neutralised",
+                "`{name}` judged {}{served}: {} unscorable{}",
                 count(t.asked as u64, "answer", "answers"),
                 t.unscorable,
-                t.controlled
+                neutral::told(t.controlled)
             )
         };
         let services = self.tallies.iter().map(line);

@@ -6,6 +6,7 @@
 //! case, and think tags. Role names in plain words (`Human:`) are not: no tokenizer gives them an id of their own.
 
 use base::response::{CLOSE, OPEN};
+use base::text::thousands;
 
 const STARTS: &[&str] = &["<|", "<｜"];
 const WORDS: &[&str] = &[
@@ -65,4 +66,15 @@ fn controls(text: &str) -> bool {
         head.is_some_and(|head| head.eq_ignore_ascii_case(word.as_bytes()))
     };
     STARTS.iter().any(|start| text.starts_with(start)) || WORDS.iter().any(same)
+}
+
+/// Of how many answers a judge saw some of it neutralised; nothing of none.
+pub(super) fn told(answers: usize) -> String {
+    match answers {
+        0 => String::new(),
+        n => format!(
+            "; in {} prompt or answer held control strings, which it saw neutralised",
+            thousands(n as u64)
+        ),
+    }
 }

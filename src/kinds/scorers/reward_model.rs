@@ -9,7 +9,7 @@
 //!
 //! It sees the user's prompt and the answer, control strings neutralised, since the model's template gives them a meaning.
 
-use super::neutral::neutral;
+use super::neutral::{self, neutral};
 use super::{How, Judged, Meaning, Reads, Scorer, Verdict};
 pub use crate::scorers::params::{RewardModelParams, Squash};
 use crate::shared::estimate;
@@ -133,13 +133,12 @@ impl LocalJudge {
     pub fn log_line(&self) -> String {
         let t = self.tally;
         format!(
-            "`reward_model` scored {}: {} longer than {} tokens with the prompt and cut there, {} unscorable; in {} prompt or answer \
-             held control strings, which it saw neutralised",
+            "`reward_model` scored {}: {} longer than {} tokens with the prompt and cut there, {} unscorable{}",
             count(t.asked as u64, "answer", "answers"),
             t.cut,
             self.most,
             t.unscorable,
-            t.controlled
+            neutral::told(t.controlled)
         )
     }
 }

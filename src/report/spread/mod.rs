@@ -132,7 +132,9 @@ pub fn spread(
     }
     let readings = found.iter();
     let readings = readings.flat_map(|m| m.runs.iter().map(|run| (m.kind, run)));
-    let heads = asked::heads(&readings.collect::<Vec<_>>(), asked)?;
+    let heads = asked::heads(&readings.collect::<Vec<_>>(), asked, |metric| {
+        asked::elsewhere(store, sides, nodes, metric)
+    })?;
     let rows = found.into_iter().map(
         |Measured {
              mut row,

@@ -5,7 +5,7 @@ use crate::engine::{Space, join, write};
 use pipe::engine::events::event::{Event, OrphanAction, State};
 use pipe::engine::events::journal;
 use pipe::engine::run::pulse::Pulse;
-use pipe::report::progress::{of_whole, short};
+use pipe::report::progress::{fitted, of_whole, short};
 use pipe::report::remaining::{Left, Open, seconds};
 use pipe::report::telling::Telling;
 use pipe::report::view::RunView;
@@ -494,5 +494,21 @@ fn a_long_name_loses_its_middle() {
     for room in 1..30 {
         let cut = short("日本語の長い名前-answers@seed=1", room);
         assert!(pipe::base::text::width(&cut) <= room.max(1), "{cut}");
+    }
+}
+
+/// A narrow terminal has fewer parts of what a node does, and none by half.
+#[test]
+fn what_does_not_fit_is_left_out_whole() {
+    let text = "steps · 2.1/s · 40 s left · loss 0.513 · reward 0.2";
+    for (room, shown) in [
+        (100, text),
+        (39, "steps · 2.1/s · 40 s left · loss 0.513"),
+        (38, "steps · 2.1/s · 40 s left · loss 0.513"),
+        (37, "steps · 2.1/s · 40 s left"),
+        (6, "steps"),
+        (2, "steps"),
+    ] {
+        assert_eq!(fitted(text, room), shown, "{room}");
     }
 }

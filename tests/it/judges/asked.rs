@@ -155,6 +155,8 @@ fn judges_see_the_answer_neutralised_and_every_field_is_sent() {
     assert_eq!(verdicts[0].served.as_deref(), Some("judge-7"));
     assert_eq!((verdicts[0].controls, verdicts[1].controls), (2, 2));
     assert_eq!(clients.tallies()["strongreject"].controlled, 2);
+    let told = "; in 2 prompt or answer held control strings, which it saw neutralised";
+    assert!(clients.log_lines()[0].ends_with(told));
     let mut seen: Vec<String> = server.bodies().iter().map(asked_text).collect();
     seen.sort();
     assert!(

@@ -73,6 +73,7 @@ fn another_judge_judges_the_same_completions_and_nothing_is_asked_twice() {
     let calls = ran.record("judged").cost.calls;
     assert_eq!((calls.made, calls.reused), (5, 0));
     assert!(ran.said("judged", "1 unscorable"));
+    assert!(!ran.said("judged", "control strings"));
 
     // Another threshold is another node of the same calls; another endpoint is the same node.
     let ran = study.run(&published(&format!("{strong}\nscore_threshold = 1.0")));
