@@ -1,7 +1,7 @@
 //! `pipe check`: are the recipes right?
 
 use super::args::RecipesArgs;
-use super::output::{Error, Outcome, colour, complain, print, print_json, print_lines};
+use super::output::{Error, Outcome, colour, complain, print, print_json, print_lines, warn};
 use super::seeds::of_seed;
 use super::study;
 use base::text::count;
@@ -62,13 +62,10 @@ pub fn run(args: &Check) -> Outcome {
     }
     complain(&study.warnings.render(colour()));
     for leak in leaks.iter().take(SHOWN) {
-        complain(&format!("warning: {leak}\n"));
+        warn(leak);
     }
     if leaks.len() > SHOWN {
-        complain(&format!(
-            "warning: and {} more of these\n",
-            leaks.len() - SHOWN
-        ));
+        warn(format!("and {} more of these", leaks.len() - SHOWN));
     }
     match args.resolved {
         true => print(&resolved(&study)),

@@ -1,6 +1,6 @@
 //! The last words of `pipe run`: the answer first, then what it took, then what to do next. A screen of them; the rest is a command away.
 
-use super::hint::Hint;
+use super::hint::{Hint, SAME};
 use super::output::shown;
 use super::study;
 use anyhow::Result;
@@ -20,6 +20,9 @@ use report::verdicts::{self, Answer, show};
 use report::words;
 use report::wrap::wrap;
 use std::collections::BTreeMap;
+
+/// What stands for the words that would be repeated.
+const OF_THIS_RUN: &str = " (…: the recipes and flags of this run)";
 
 pub struct Closing<'a> {
     pub store: &'a Store,
@@ -72,11 +75,11 @@ impl Closing<'_> {
         let sides: Vec<&Side> = sides.iter().collect();
         let measured = match self.study.variants.len() {
             1 => {
-                let whole = self.hint.command("show", &[]);
+                let whole = self.hint.short("show");
                 report::closing::one(self.store, self.items, room, &whole)?
             }
             _ => {
-                let whole = self.hint.command("table", &[]);
+                let whole = self.hint.short("table");
                 report::closing::several(self.store, &sides, room, &whole)?
             }
         };
@@ -94,7 +97,9 @@ impl Closing<'_> {
         }
         let next = self.next(!measured.text.is_empty(), !answers.is_empty());
         if !next.is_empty() {
-            out += "next:\n";
+            let same = next.iter().any(|(command, _)| command.ends_with(SAME));
+            let same = if same { OF_THIS_RUN } else { "" };
+            out += &format!("next{same}:\n");
         }
         for (command, what) in next {
             // A command is pasted, so it has a line of its own.
@@ -181,27 +186,55 @@ impl Closing<'_> {
             count(nodes.len() as u64, "node", "nodes"),
             parts.join(", "),
             words::cost(self.wall, spent),
-            busy(self.items, self.wall, self.threads)
+            self.busy()
         )
+    }
+
+    /// Nodes that had workers, whatever became of them.
+    fn worked(&self) -> impl Iterator<Item = &NodeEnd> {
+        let all = self.ended.nodes.iter();
+        all.filter(|n| n.spent.attempts > 0)
     }
 
     /// Which nodes took most of the time, and the most memory, where a study has more than a few.
     fn longest(&self) -> Option<String> {
         const NAMED: usize = 3;
-        let mut ran: Vec<&Item> = self.items.iter().filter(|i| !i.hit).collect();
+        let mut ran: Vec<&NodeEnd> = self.worked().collect();
         if ran.len() <= NAMED {
             return None;
         }
-        let peak = ran.iter().map(|i| i.cost.peak_bytes).max()?;
-        ran.sort_by(|a, b| b.cost.seconds.total_cmp(&a.cost.seconds));
-        let named = ran.iter().take(NAMED);
-        let named = named.map(|i| format!("`{}` {}", i.node, duration(i.cost.seconds)));
+        let peak = ran.iter().map(|n| n.spent.peak_bytes).max()?;
+        ran.sort_by(|a, b| b.spent.seconds.total_cmp(&a.spent.seconds));
+        let named = ran.iter().take(NAMED).map(|n| {
+            let whole = match n.state {
+                State::Failed { .. } => " (failed)",
+                State::Interrupted => " (interrupted)",
+                _ => "",
+            };
+            format!("`{}` {}{whole}", n.name, duration(n.spent.seconds))
+        });
         let named: Vec<String> = named.collect();
         Some(format!(
             "longest: {}; memory {} at most",
             named.join(", "),
             bytes(peak)
         ))
+    }
+
+    /// How much of the threads those nodes had been given, where that says something.
+    fn busy(&self) -> String {
+        const LONG: f64 = 60.0;
+        let mut ran = self.worked().peekable();
+        if self.wall < LONG || ran.peek().is_none() {
+            return String::new();
+        }
+        let given: f64 = ran.map(|n| n.spent.seconds * n.spent.threads as f64).sum();
+        let threads = self.threads.max(1);
+        format!(
+            ", {} busy {:.0} % of it",
+            count(threads as u64, "thread", "threads"),
+            100.0 * given / (self.wall * threads as f64)
+        )
     }
 
     /// All calls to services together.
@@ -262,25 +295,19 @@ impl Closing<'_> {
             ));
         }
         if answered {
-            next.push((
-                self.hint.command("claims", &[]),
-                "the numbers behind the verdicts",
-            ));
+            next.push((self.hint.short("claims"), "the numbers behind the verdicts"));
         }
         if measured {
             next.push((
-                self.hint.command("report", &[]),
+                self.hint.short("report"),
                 "all of it as a page: report.html",
             ));
             next.push(match self.study.variants.len() {
                 1 => (
-                    self.hint.command("show", &[]),
+                    self.hint.short("show"),
                     "every measure, and what each node took",
                 ),
-                _ => (
-                    self.hint.command("table", &[]),
-                    "the whole table, for a paper too",
-                ),
+                _ => (self.hint.short("table"), "the whole table, for a paper too"),
             });
         }
         next
@@ -313,20 +340,4 @@ pub fn sharing(study: &Study, ended: &Ended) -> Option<Sharing> {
         }
     }
     Some(shared)
-}
-
-/// How much of the threads the nodes that ran had been given, where that says something.
-fn busy(items: &[Item], wall: f64, threads: usize) -> String {
-    const LONG: f64 = 60.0;
-    let mut ran = items.iter().filter(|i| !i.hit).peekable();
-    if wall < LONG || ran.peek().is_none() {
-        return String::new();
-    }
-    let given: f64 = ran.map(|i| i.cost.seconds * i.cost.threads as f64).sum();
-    let threads = threads.max(1);
-    format!(
-        ", {} busy {:.0} % of it",
-        count(threads as u64, "thread", "threads"),
-        100.0 * given / (wall * threads as f64)
-    )
 }

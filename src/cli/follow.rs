@@ -1,7 +1,7 @@
 //! `pipe report --serve`: the page as it is now, made anew when the store or the recipes have changed, and how far runs are.
 
 use super::args::{Changes, StoreArgs};
-use super::output::{Error, complain};
+use super::output::{Error, warn};
 use super::past;
 use super::serve::{Answer, Content};
 use super::{store, study};
@@ -115,7 +115,7 @@ impl<'a> Following<'a> {
         };
         for text in found.store.new_remarks() {
             if seen.told.insert(text.clone()) {
-                complain(&format!("warning: {text}\n"));
+                warn(text);
             }
         }
         let edition = edition(&found);

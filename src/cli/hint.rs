@@ -1,8 +1,12 @@
 //! Commands that are advised: on the same study, with all that stood on the command line, as they are typed.
 
 use super::args::{Changes, StoreArgs};
+use base::text::width;
 use report::command::command;
 use std::path::PathBuf;
+
+/// In the place of words that stand on the command line already.
+pub const SAME: &str = "…";
 
 /// Which study is meant.
 #[derive(Clone, Copy)]
@@ -21,6 +25,16 @@ impl Hint<'_> {
         words.extend(self.given());
         words.extend(more.iter().map(|word| word.to_string()));
         command(words)
+    }
+
+    /// The same where several such commands are advised at once: `pipe show …`, where the words are too many to be repeated.
+    pub fn short(&self, verb: &str) -> String {
+        const LONG: usize = 200;
+        let whole = self.command(verb, &[]);
+        match width(&whole) > LONG {
+            true => format!("pipe {verb} {SAME}"),
+            false => whole,
+        }
     }
 
     /// Of a verb that reads the store alone.

@@ -65,6 +65,8 @@ mod verify;
 mod why;
 
 use ::kinds::shared::devices;
+use base::text::did_you_mean;
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use engine::kind::Registry;
 use engine::system::gpus;
@@ -127,6 +129,24 @@ pub fn command() -> clap::Command {
     overview::grouped(Cli::command())
 }
 
+/// An error about a verb that there is not, with the one that is like it where clap sees none: letters in another order, say.
+fn like_a_verb(mut error: clap::Error) -> clap::Error {
+    let word = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) => word.clone(),
+        _ => return error,
+    };
+    let verbs = command();
+    let verbs = verbs.get_subcommands().map(clap::Command::get_name);
+    let near = did_you_mean(&word, verbs);
+    if let Some(near) = near.filter(|_| error.get(ContextKind::SuggestedSubcommand).is_none()) {
+        error.insert(
+            ContextKind::SuggestedSubcommand,
+            ContextValue::Strings(vec![near]),
+        );
+    }
+    error
+}
+
 /// Runs the command line with these kinds and returns the process's exit status.
 pub fn main(kinds: &'static Registry) -> i32 {
     if let Err(error) = devices::kernels(environment::variable(gpus::KERNELS).as_deref()) {
@@ -144,7 +164,8 @@ pub fn main(kinds: &'static Registry) -> i32 {
     registry::set(kinds);
     base::memory::keep_freed();
     complete::answer(command);
-    let matches = command().get_matches();
+    let matches = command().try_get_matches();
+    let matches = matches.unwrap_or_else(|error| like_a_verb(error).exit());
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let outcome = match cli.verb {
         Verb::New(args) => new::run(&args),

@@ -5,6 +5,7 @@ use base::diag::Diags;
 use engine::kind::failure::Failure;
 use report::table::Table;
 use report::wrap::wrap;
+use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -56,11 +57,11 @@ pub fn explain(error: &Error) -> i32 {
             2
         }
         Error::Usage(message) => {
-            complain(&format!("error: {message}\n"));
+            complain(&wrapped(&format!("error: {message}\n"), room_aside()));
             2
         }
         Error::Failure(failure) => {
-            complain(&format!("error: {failure}\n"));
+            complain(&wrapped(&format!("error: {failure}\n"), room_aside()));
             if failure.to_string().contains("No space left") {
                 complain(
                     "make room, then the same command goes on; nothing that was finished is lost\n",
@@ -113,7 +114,10 @@ pub fn print_lines(text: &str) {
 }
 
 pub fn in_room(text: &str) -> String {
-    let room = room();
+    wrapped(text, room())
+}
+
+fn wrapped(text: &str, room: usize) -> String {
     let lines = text.lines().flat_map(|line| wrap(line, room, 2));
     lines.map(|line| line + "\n").collect()
 }
@@ -132,6 +136,11 @@ pub fn shown(path: &Path) -> String {
 /// Writes to stderr, whether anybody reads it or not: `eprint!` would panic.
 pub fn complain(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// A warning in the columns that stderr has.
+pub fn warn(text: impl Display) {
+    complain(&wrapped(&format!("warning: {text}\n"), room_aside()));
 }
 
 /// Prints an object as JSON, with the version of its shape as the first member.

@@ -2,7 +2,7 @@
 
 use super::args::{RecipesArgs, StoreArgs};
 use super::complete;
-use super::output::{Error, Outcome, colour, complain, print, print_json, print_lines, room};
+use super::output::{Error, Outcome, colour, complain, print, print_json, print_lines, room, warn};
 use super::{on, places, remote, store, study};
 use base::calls::Calls;
 use base::stats::crossed::ALPHA;
@@ -73,24 +73,24 @@ pub fn run(args: &Plan) -> Outcome {
     }
     complain(&study.warnings.render(colour()));
     if !wanting.is_empty() {
-        complain(&format!("warning: {}\n", wanting.told()));
+        warn(wanting.told());
     }
     let too_large = match &profile {
         None => too_large(graph, &plan, &Settings::new()?.capacity),
         Some(profile) => without_place(graph, &plan, profile),
     };
     if let Some(told) = too_large {
-        complain(&format!("warning: {told}\n"));
+        warn(told);
     }
     for (id, remark) in &plan.remarks {
         let node = &graph.node(*id).name;
-        complain(&format!("warning: `{node}`: {remark}\n"));
+        warn(format!("`{node}`: {remark}"));
     }
     for (id, moved) in &plan.moved {
         let node = &graph.node(*id).name;
-        complain(&format!(
-            "warning: `{node}` was computed on {}, and is to be made again on {}: its bytes will be others, and what was made from them is \
-             made again, too\n",
+        warn(format!(
+            "`{node}` was computed on {}, and is to be made again on {}: its bytes will be others, and what was made from them is made \
+             again, too",
             moved.before, moved.now
         ));
     }

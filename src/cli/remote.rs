@@ -1,7 +1,7 @@
 //! The remote that a command means: where it is named, who one is there, whose records are believed; and what is told of it.
 
 use super::environment::{variable, variables};
-use super::output::{Error, complain, print_json};
+use super::output::{Error, print_json, warn};
 use super::{keyring, on};
 use ::remote::keys::Keyring;
 use ::remote::settings::{Believed, Table, Url};
@@ -223,7 +223,7 @@ pub fn ends(store: &Store) -> (bool, Vec<String>) {
 /// Tells what went wrong with the remote since it was last told. For who reads: a run has a journal.
 pub fn tell(store: &Store) {
     for text in store.new_remarks() {
-        complain(&format!("warning: {text}\n"));
+        warn(text);
     }
 }
 

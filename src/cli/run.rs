@@ -5,7 +5,7 @@ use super::closing::{self, Closing};
 use super::complete;
 use super::hint::Hint;
 use super::output::{
-    Error, Outcome, colour, complain, print, print_json, print_lines, room, room_aside,
+    Error, Outcome, colour, complain, print, print_json, print_lines, room, room_aside, warn,
 };
 use super::remote::{self, Use};
 use super::{detach, gc, on, store, study};
@@ -292,8 +292,8 @@ fn uncounted(nodes: &[PlannedNode]) {
             .as_ref()
             .and_then(|c| c.problem.as_ref());
         if let Some(problem) = problem {
-            complain(&format!(
-                "warning: the calls of `{}` cannot be counted before it runs, so that the limit acts only when it is reached: {problem}\n",
+            warn(format!(
+                "the calls of `{}` cannot be counted before it runs, so that the limit acts only when it is reached: {problem}",
                 node.node
             ));
         }

@@ -2,7 +2,7 @@
 
 use super::args::{RecipesArgs, StoreArgs};
 use super::complete;
-use super::output::{Outcome, complain, print, room};
+use super::output::{Outcome, complain, print, room, room_aside};
 use super::{remote, store, study};
 use report::grid::{self, grid};
 use report::page::Page;
@@ -96,6 +96,6 @@ pub fn run(args: &Table) -> Outcome {
 /// What has no place among raw numbers is said beside them.
 fn aside(remarks: &Page) {
     if !remarks.is_empty() {
-        complain(&remarks.fit(room()));
+        complain(&remarks.fit(room_aside()));
     }
 }

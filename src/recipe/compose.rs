@@ -2,7 +2,7 @@
 //! no kinds: whether a parameter exists is checked where the kind is known.
 
 use crate::choices::Choice;
-use crate::flags::{EVERY, MATRIX, SET, remember};
+use crate::flags::{EVERY, MATRIX, SET, by_flag, remember};
 use crate::layer::Layer;
 use crate::matrix::{self, Axis};
 use crate::parse;
@@ -84,12 +84,30 @@ impl Merged {
             let diag = diag.label("a new node names its `kind`");
             diags.push(match self.dropped.get(&node.key) {
                 Some(place) => diag.related(place, "dropped here"),
-                None => diags.among(diag, &node.key, self.nodes.keys()),
+                None => match self.variable(&node) {
+                    Some(path) => diag.suggest(Some(path)),
+                    None => diags.among(diag, &node.key, self.nodes.keys()),
+                },
             });
         }
         let nodes = beside_variables(&self.nodes, Table::new(nodes), "", diags);
         self.vars.merge(vars);
         self.nodes.merge(nodes);
+    }
+}
+
+impl Merged {
+    /// The variable that is meant by a path on the command line whose beginning is misspelt, as `var.seed`.
+    fn variable(&self, node: &Entry) -> Option<String> {
+        let Shape::Table(table) = &node.item.shape else {
+            return None;
+        };
+        let [entry] = table.entries() else {
+            return None;
+        };
+        let near = by_flag(&node.key_at) && did_you_mean(&node.key, ["vars"]).is_some();
+        let name = did_you_mean(&entry.key, self.vars.keys()).filter(|_| near)?;
+        Some(format!("vars.{name}"))
     }
 }
 

@@ -4,6 +4,7 @@
 use anyhow::Result;
 use base::diag::{Diag, Diags};
 use base::rows::{Metric, PromptClass};
+use base::stats::crossed::Range;
 use base::text::{did_you_mean, nearest};
 use engine::kind::Kind;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,9 +32,28 @@ pub fn main(metric: &str) -> bool {
 const BEFORE: &str = "/before";
 const AFTER: &str = "/after";
 
+/// Which values a metric of this unit can have.
+pub fn range(unit: &str) -> Range {
+    match unit {
+        "share" => Range::Share,
+        "words" | "tokens" | "prompts" | "rows" | "bytes" | "seconds" | "count" => Range::Count,
+        _ => Range::Free,
+    }
+}
+
+/// An interval without what no value can be, whoever wrote it.
+pub fn within(unit: &str, interval: (f64, f64)) -> (f64, f64) {
+    match unit {
+        // No shares of prompts, and bounded as these are.
+        "auroc" | "cka" => Range::Share.within(interval),
+        _ => range(unit).within(interval),
+    }
+}
+
 /// `43.0 % [37.4, 48.7]`, `17.5 [17.4, 17.6]`.
 pub fn value(metric: &Metric) -> String {
-    with_interval(&metric.unit, metric.value, metric.interval, "%", number)
+    let interval = metric.interval.map(|i| within(&metric.unit, i));
+    with_interval(&metric.unit, metric.value, interval, "%", number)
 }
 
 /// `-3.3 points [-6.1, -0.5]`, `+1.5 [+1.4, +1.6]`: what one value has more than another.

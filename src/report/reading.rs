@@ -1,12 +1,12 @@
 //! What a node measured, out of its record: the metrics, and the values of every prompt behind them; and their estimate over
 //! seeds. The one place from which tables, comparisons, claims and the page have a number with its interval.
 
-use crate::metrics::{UNREADABLE, UNSCORABLE, beside_of};
+use crate::metrics::{self, UNREADABLE, UNSCORABLE, beside_of};
 use anyhow::{Context, Result};
 use base::rows::{self, METRICS, Measured, Metric, Metrics, VALUES};
 use base::stats::{
     self,
-    crossed::{self, ALPHA, Estimate, Range, Values},
+    crossed::{self, ALPHA, Estimate, Values},
 };
 use engine::kind::Type;
 use engine::store::Store;
@@ -124,15 +124,6 @@ fn prompt(row: &Measured) -> String {
     format!("{} {}", row.id, row.fingerprint)
 }
 
-/// Which values a metric of this unit can have.
-pub fn range(unit: &str) -> Range {
-    match unit {
-        "share" => Range::Share,
-        "words" | "tokens" | "prompts" | "rows" | "bytes" | "seconds" | "count" => Range::Count,
-        _ => Range::Free,
-    }
-}
-
 /// A metric over seeds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mean {
@@ -172,7 +163,7 @@ pub fn mean_of<'a>(
         .iter()
         .map(|(_, m)| m.iter().map(|m| m.n).sum())
         .min()?;
-    let range = range(unit);
+    let range = metrics::range(unit);
     let each = found.iter().map(|(_, metrics)| {
         let values: Vec<f64> = metrics.iter().map(|m| m.value).collect();
         base::stats::mean(&values)
@@ -192,11 +183,7 @@ pub fn mean_of<'a>(
             .or_else(by_means)
     };
     let interval = match found.as_slice() {
-        [(_, one)] if one.len() == 1 => one[0].interval.map(|(low, high)| match range {
-            Range::Share => (low.max(0.0), high.min(1.0)),
-            Range::Count => (low.max(0.0), high),
-            _ => (low, high),
-        }),
+        [(_, one)] if one.len() == 1 => one[0].interval.map(|i| metrics::within(unit, i)),
         _ => estimate().and_then(|e| e.interval(ALPHA)),
     };
     Some(Mean {

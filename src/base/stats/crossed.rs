@@ -44,6 +44,18 @@ pub enum Range {
     Free,
 }
 
+impl Range {
+    /// What of an interval is among these.
+    pub fn within(self, (low, high): (f64, f64)) -> (f64, f64) {
+        match self {
+            Range::Share => (low.max(0.0), high.min(1.0)),
+            Range::Difference => (low.max(-1.0), high.min(1.0)),
+            Range::Count => (low.max(0.0), high),
+            Range::Free => (low, high),
+        }
+    }
+}
+
 /// The mean over seeds, and what is known of its noise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
@@ -303,12 +315,7 @@ impl Estimate {
         let (low, high) = (self.centre - half, self.centre + half);
         // The pseudo-prompts move the centre by less than they widen; rounding may not.
         let (low, high) = (low.min(self.value), high.max(self.value));
-        Some(match self.range {
-            Range::Share => (low.max(0.0), high.min(1.0)),
-            Range::Difference => (low.max(-1.0), high.min(1.0)),
-            Range::Count => (low.max(0.0), high),
-            Range::Free => (low, high),
-        })
+        Some(self.range.within((low, high)))
     }
 
     fn half(&self, alpha: f64) -> Option<f64> {

@@ -166,6 +166,7 @@ fn rows_of(
     };
     let mut preview = Preview::new(measure);
     let mut names = BTreeSet::new();
+    let mut values = rows::Values::default();
     let (mut total, mut fit, mut shown) = (0, 0, vec![]);
     store.objects().lines(blob, &mut |line| {
         let row: Map<String, Value> =
@@ -178,6 +179,9 @@ fn rows_of(
         }
         if !filters.is_empty() && preview::outcome(&row).is_some() {
             names.insert(rows::OUTCOME.into());
+        }
+        if fit == 0 {
+            values.add(&row, &filters);
         }
         if filters
             .iter()
@@ -192,7 +196,12 @@ fn rows_of(
         Ok(())
     })?;
     rows::known(&names, &filters)?;
-    let mut text = format!("{fit} of {total} rows fit; {} shown\n\n", shown.len());
+    let mut text = format!("{fit} of {total} rows fit; {} shown\n", shown.len());
+    let strangers = values.strangers(&filters).into_iter();
+    for stranger in strangers.filter(|_| fit == 0) {
+        text += &format!("{stranger}\n");
+    }
+    text += "\n";
     text += &preview.text(room());
     for row in &shown {
         text += &format!("\n{}", rows::row(row));

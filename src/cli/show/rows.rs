@@ -2,10 +2,10 @@
 
 use super::super::output::Error;
 use base::response;
-use base::text::{did_you_mean, listed};
+use base::text::{did_you_mean, listed, nearest};
 use report::preview;
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a response came to: of completions it is read from the response.
 pub const OUTCOME: &str = "outcome";
@@ -35,16 +35,50 @@ pub fn known(names: &BTreeSet<String>, filters: &[(&str, &str)]) -> Result<(), E
     Ok(())
 }
 
-pub fn is(row: &Map<String, Value>, field: &str, value: &str) -> bool {
+/// Values that rows have in fields that are asked for; of a field with very many, some.
+#[derive(Default)]
+pub struct Values<'a>(BTreeMap<&'a str, BTreeSet<String>>);
+
+impl<'a> Values<'a> {
+    pub fn add(&mut self, row: &Map<String, Value>, filters: &[(&'a str, &'a str)]) {
+        const MOST: usize = 10_000;
+        for (field, _) in filters {
+            let known = self.0.entry(field).or_default();
+            let more = known.len() < MOST;
+            known.extend(value(row, field).filter(|_| more));
+        }
+    }
+
+    /// That no row has what is asked for in some field, and what is like it there.
+    pub fn strangers(&self, filters: &[(&str, &str)]) -> Vec<String> {
+        let told = |(field, value): &(&str, &str)| {
+            let known = self.0.get(field).filter(|known| !known.contains(*value))?;
+            let all = || known.iter().map(String::as_str);
+            let like = match did_you_mean(value, all()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("there is {}", nearest(value, all())),
+            };
+            Some(format!("no row has `{field}` = `{value}`; {like}"))
+        };
+        filters.iter().filter_map(told).collect()
+    }
+}
+
+pub fn is(row: &Map<String, Value>, field: &str, wanted: &str) -> bool {
+    value(row, field).as_deref() == Some(wanted)
+}
+
+fn value(row: &Map<String, Value>, field: &str) -> Option<String> {
     let told = match field {
         OUTCOME => preview::outcome(row),
         _ => None,
     };
-    let text = row
-        .get(field)
-        .or(told.as_ref())
-        .map(|v| v.as_str().map_or_else(|| v.to_string(), String::from));
-    text.as_deref() == Some(value)
+    let value = row.get(field).or(told.as_ref())?;
+    Some(
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), String::from),
+    )
 }
 
 /// A row for reading: texts first, in the order one reads them, then everything else on one line.

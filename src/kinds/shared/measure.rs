@@ -4,6 +4,7 @@
 
 use base::rng::Seed;
 use base::rows::{BEHAVIOR, CompletedPrompt, Measured, Metric, Prompt, Score};
+use base::stats::crossed::Range;
 use base::stats::{self, paired};
 use engine::kind::MetricInfo;
 use std::collections::{BTreeMap, BTreeSet};
@@ -326,20 +327,21 @@ pub fn shares<'a>(
     })
 }
 
-/// The mean over observations, with Student's interval, which for numbers of words does not go below 0; nothing where there are no rows.
+/// The mean over observations, with Student's interval, which goes no further than values can: numbers of words are not below 0, and those
+/// of a judge between 0 and 1 where all are, as a reward model's may be others. Nothing where there are no rows.
 pub fn mean<'a>(
     name: &str,
     unit: &str,
     rows: impl Iterator<Item = (impl Into<At<'a>>, f64)>,
 ) -> Option<Measure> {
-    let least = if unit == "words" {
-        0.0
-    } else {
-        f64::NEG_INFINITY
-    };
     measure(name, unit, rows, |means| {
-        let (low, high) = stats::mean_interval(means)?;
-        Some((low.max(least), high))
+        let bounded = means.iter().all(|m| (0.0..=1.0).contains(m));
+        let range = match unit {
+            "words" => Range::Count,
+            "score" if bounded => Range::Share,
+            _ => Range::Free,
+        };
+        Some(range.within(stats::mean_interval(means)?))
     })
 }
 

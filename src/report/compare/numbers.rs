@@ -1,7 +1,8 @@
 //! The numbers of a comparison out of the values of every seed: both means, the difference with its interval and p, and every seed by
 //! itself. The one place where a difference comes from.
 
-use crate::reading::{self, Over};
+use crate::metrics;
+use crate::reading::Over;
 use base::stats::crossed::{self, ALPHA, Estimate, Range, Values};
 use base::stats::mean;
 use serde::Serialize;
@@ -79,7 +80,7 @@ impl Seeded {
 
 /// Which values a difference of this unit can have.
 fn range(unit: &str) -> Range {
-    match reading::range(unit) {
+    match metrics::range(unit) {
         Range::Share => Range::Difference,
         _ => Range::Free,
     }
@@ -103,7 +104,7 @@ pub fn apart(unit: &str, seeds: &[Seeded]) -> Option<Numbers> {
     let means = seeds.iter().map(Seeded::means).collect::<Option<_>>()?;
     numbers(means, |at| {
         let (firsts, seconds) = (of(&at, |s| &s.first), of(&at, |s| &s.second));
-        crossed::contrast(seconds, firsts, reading::range(unit))
+        crossed::contrast(seconds, firsts, metrics::range(unit))
     })
 }
 

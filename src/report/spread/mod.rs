@@ -3,6 +3,7 @@
 use crate::asked::{self, Head};
 use crate::beside::{self, Beside};
 use crate::doubt;
+use crate::metrics;
 use crate::missing;
 use crate::reading::{self, Reading};
 use crate::side::{self, Side};
@@ -391,7 +392,7 @@ fn cell(row: &Row, runs: &[Reading], head: &Head, places: &[usize]) -> Option<Ce
     });
     let cells: Vec<components::Cell> = cells.collect();
     let levels = levels_of(row, places);
-    let found: Components = components(&levels, &cells, reading::range(&head.unit));
+    let found: Components = components(&levels, &cells, metrics::range(&head.unit));
     let total = found.total.variance;
     let part = |part: components::Part, summand: bool| Part {
         variance: part.variance,
