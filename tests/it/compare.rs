@@ -3,9 +3,10 @@
 use crate::sides::{BASE, Rows, Space, defense, first, refs};
 use pipe::base::claim::Axes;
 use pipe::base::rows::{METRICS, Measured, Metric};
+use pipe::kinds::shared::measure;
 use pipe::report::compare::structure::{Change, Changed};
 use pipe::report::compare::{Asked, Comparison, Costs, compare, show};
-use pipe::report::grid::grid;
+use pipe::report::metrics;
 use pipe::report::reading::{Over, Reading};
 use pipe::report::side::Side;
 
@@ -701,4 +702,50 @@ fn what_is_not_shown_is_counted() {
     assert_eq!(named, text(show::Shown::All));
     let only = text(show::Shown::Only(["defense".to_string()].into()));
     assert!(!only.contains("\nrl\n"), "{only}");
+}
+
+#[test]
+fn two_nodes_of_one_recipe_have_nothing_that_was_changed() {
+    let space = Space::new();
+    let more = "extends = \"base.toml\"\n[node.late]\nkind = \"evaluate\"\nin = { completions = \"answers\" }\nwithin = [1]\n";
+    space.file("more.toml", more);
+    let sides = space.sides("more.toml", &[], |_, _| Some(defense(&[1.0, 0.0])));
+    let asked = Asked {
+        nodes: vec![("eval".into(), "late".into())],
+        ..Asked::default()
+    };
+    let found = compare(&space.store, &refs(&sides), &refs(&sides), &asked).unwrap();
+    let text = show::page(&found[0], &show::Shown::All).text();
+    assert!(
+        text.contains("eval -> late") && !text.contains("changed"),
+        "{text}"
+    );
+}
+
+/// Whatever a program writes, no interval goes where no value can be.
+#[test]
+fn an_interval_is_within_what_values_can_be() {
+    let of = |unit: &str| {
+        metrics::value(&Metric {
+            name: "m".into(),
+            value: 0.5,
+            n: 3,
+            interval: Some((-0.25, 1.25)),
+            unit: unit.into(),
+        })
+    };
+    assert_eq!(of("share"), "50.0 % [0.0, 100.0]");
+    assert_eq!(of("auroc"), "0.500 [0.000, 1.000]");
+    assert_eq!(of("words"), "0.5 [0.0, 1.2]");
+    assert_eq!(of("reward"), "0.500 [-0.250, 1.250]");
+    let numbers = |numbers: [f64; 3]| {
+        let each = ["a", "b", "c"].into_iter().zip(numbers);
+        measure::mean("score/harmful", "score", each)
+            .unwrap()
+            .metric
+            .interval
+            .unwrap()
+    };
+    assert_eq!(numbers([1.0, 0.9, 0.2]).1, 1.0);
+    assert!(numbers([3.0, 0.9, 0.2]).1 > 3.0);
 }

@@ -122,3 +122,24 @@ fn a_killed_worker_is_a_failure_with_a_cause_and_the_next_run_goes_on() {
     assert!(said.err.contains("goes on at 20 %"), "{}", said.err);
     assert_eq!(space.digest("below"), undisturbed());
 }
+
+/// What did not end took its time too.
+#[test]
+fn the_longest_of_an_interrupted_run_is_the_one_that_was_interrupted() {
+    let space = space();
+    let recipe = std::fs::read_to_string(space.path("r.toml")).unwrap();
+    let quick = |name: &str| format!("[node.{name}]\nkind = \"toy-write\"\ntext = \"{name}\"\n");
+    let quick: String = ["a", "b", "c"].map(quick).concat();
+    space.file("r.toml", &(quick + &recipe));
+    let ticks = space.path("ticks");
+    let engine = space.command(&["run", "r.toml"]).spawn().unwrap();
+    wait_until(|| lines(&ticks).len() >= 20);
+    signal(&engine, Signal::INT);
+    let said = Said::new(engine.wait_with_output().unwrap()).ends(130);
+    let line = said.out.lines().find(|l| l.starts_with("longest: `slow` "));
+    assert!(
+        line.unwrap_or_default().contains(" (interrupted), "),
+        "{}",
+        said.out
+    );
+}

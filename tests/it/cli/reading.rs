@@ -1,6 +1,6 @@
 //! `show`, `ls` and `export`: what is in the store, for reading and as plain files.
 
-use super::{GREETING, Space};
+use super::{GREETING, Said, Space};
 
 /// The cheapest recipe that has rows, metrics, a model and texts.
 const WORLD: &str = r#"
@@ -115,6 +115,42 @@ fn what_cannot_be_shown_is_said_with_a_way_on() {
         "{}",
         said.err
     );
+    let asked = |filter: &str| {
+        let said = space.pipe(&["show", "w.toml", "p.eval", "--where", filter]);
+        said.ok().out
+    };
+    let (none, slip) = (asked("class=harmfull"), "no row has `class` = `harmfull`; ");
+    let told = format!("rows fit; 0 shown\n{slip}did you mean `harmful`?\n");
+    assert!(none.contains(&told), "{none}");
+    let none = asked("class=7");
+    let there = "`class` = `7`; there is `ambiguous`, `harmful`, `harmless`\n";
+    assert!(none.contains(there), "{none}");
+    assert!(!asked("class=harmful").contains("no row has"));
+    let said = space.pipe(&["rnu", "w.toml"]).ends(2);
+    assert!(
+        said.err.contains("subcommand exists: 'run'"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn long_commands_are_advised_once_and_warnings_are_wrapped() {
+    let space = Space::with(WORLD);
+    let long = format!("model.description={}", "very ".repeat(50));
+    let ran = space.pipe(&["run", "r.toml", "--set", &long]).ok();
+    let next = "\nnext (…: the recipes and flags of this run):\n  pipe report …\n";
+    assert!(ran.out.contains(next), "{}", ran.out);
+    let mut plan = space.command(&["plan", "r.toml", "--fresh", "model"]);
+    plan.args(["--set", "*.device=cuda:7"]).env("COLUMNS", "60");
+    let plan = Said::new(plan.output().unwrap()).ok();
+    let warned: Vec<&str> = plan.err.lines().collect();
+    assert!(warned.len() > 2, "{}", plan.err);
+    let words = |line: &str| line.trim().contains(' ');
+    let wide = warned
+        .iter()
+        .filter(|l| words(l) && l.len() > 60 && !l.contains('`'));
+    assert_eq!(wide.count(), 0, "{}", plan.err);
 }
 
 #[test]

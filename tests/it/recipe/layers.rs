@@ -374,6 +374,21 @@ error: `x` is no path into a recipe
 }
 
 #[test]
+fn a_variable_is_meant_where_its_table_is_misspelt() {
+    refused(
+        read(PARENT, &["var.sed=3"]),
+        r#"
+error: unknown node `var`
+ --> --set:1:1
+  |
+1 | var.sed=3
+  | ^^^ a new node names its `kind`
+  = help: did you mean `vars.seed`?
+"#,
+    );
+}
+
+#[test]
 fn a_secret_on_the_command_line_is_not_shown() {
     let Err(shown) = read(PARENT, &["sft.remark=sk-0123456789abcdefghij"]) else {
         panic!("a secret was accepted")
