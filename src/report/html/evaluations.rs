@@ -44,6 +44,8 @@ pub struct Row {
     /// Of every `Evaluations::beside` columns the prompts behind each cell, where they are as many in all; else the cells say it.
     pub n: Vec<Option<usize>>,
     pub cells: Vec<Option<Estimate>>,
+    /// What stands in the place of each that there is not.
+    pub nothing: Vec<&'static str>,
 }
 
 pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
@@ -76,6 +78,12 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
             names.insert(at.unwrap_or(names.len()), (name, label));
         }
     }
+    let means = sets.iter().map(|items| {
+        let seeds = items.iter().map(|i| &study.items[*i].reading);
+        let mean = beside::over_seeds(seeds.map(|r| r.metrics.as_slice()));
+        (study.items[items[0]].node.kind, mean)
+    });
+    let means: Vec<_> = means.collect();
     let row = |(name, label): (&str, String)| {
         let each = sets.iter().map(|items| estimate(study, items, name));
         let cells: Vec<Option<Estimate>> = each.collect();
@@ -88,25 +96,14 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
                 .map(|part| common(part.iter().flatten().map(|e| e.n)))
                 .collect(),
             cells,
+            nothing: means
+                .iter()
+                .map(|(kind, mean)| doubt::nothing(kind, name, mean))
+                .collect(),
         }
     };
-    let warned = columns.iter().zip(&sets).filter_map(|(column, items)| {
-        let seeds = items
-            .iter()
-            .map(|i| study.items[*i].reading.metrics.as_slice());
-        doubt::warning(&column.label, &beside::over_seeds(seeds))
-    });
-    let each = columns.iter().zip(&sets).filter_map(|(column, items)| {
-        let item = items.iter().map(|i| &study.items[*i]);
-        let item = item.clone().find(|item| item.record.is_some())?;
-        Some((
-            item.name,
-            column.label.clone(),
-            item.node.kind,
-            item.record?,
-        ))
-    });
-    let otherwise = measures::beside_each_other(each);
+    let warned = columns.iter().zip(&means);
+    let warned = warned.filter_map(|(column, (_, mean))| doubt::warning(&column.label, mean));
     Evaluations {
         warnings: warned.collect(),
         otherwise,

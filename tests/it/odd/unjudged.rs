@@ -11,6 +11,7 @@ use pipe::kinds::evaluation::evaluate;
 use pipe::kinds::scorers::{Verdict, strongreject::SCORER};
 use pipe::report::compare::{Asked, compare, show};
 use pipe::report::grid::{self, csv, grid, latex, page};
+use pipe::report::html::{Options, Page, render};
 use pipe::report::side::Side;
 use pipe::report::summary::Item;
 use pipe::report::{beside, closing, doubt, metrics};
@@ -140,6 +141,21 @@ fn a_table_says_it_in_every_format() {
     let lost = space.sides("base.toml", &[], |_, _| Some(judged(0..10)));
     let warned = |metric: &str| asked(&lost, metric).rows[0].warning.is_some();
     assert_eq!(["defense", "compliance"].map(warned), [true, false]);
+}
+
+#[test]
+fn the_page_of_a_report_has_it_in_the_cell() {
+    let space = Space::new();
+    let options = Options {
+        samples: 0,
+        given: vec![],
+    };
+    let page = Page::gather(&space.store, &two(&space), &[], &options).unwrap();
+    let rows = page.evaluations.rows.iter();
+    let defense = rows.clone().find(|row| row.metric == "defense").unwrap();
+    assert_eq!(defense.nothing[1], "no verdict");
+    let html = render::page(&page).unwrap();
+    assert!(html.contains("<td>no verdict</td>"));
 }
 
 #[test]
