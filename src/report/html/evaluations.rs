@@ -87,6 +87,13 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
     let row = |(name, label): (&str, String)| {
         let each = sets.iter().map(|items| estimate(study, items, name));
         let cells: Vec<Option<Estimate>> = each.collect();
+        let nothing = cells
+            .iter()
+            .zip(&means)
+            .map(|(cell, (kind, mean))| match cell {
+                Some(_) => "",
+                None => doubt::nothing(kind, name, mean),
+            });
         Row {
             metric: name.into(),
             label,
@@ -95,11 +102,8 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
                 .chunks(BESIDE)
                 .map(|part| common(part.iter().flatten().map(|e| e.n)))
                 .collect(),
+            nothing: nothing.collect(),
             cells,
-            nothing: means
-                .iter()
-                .map(|(kind, mean)| doubt::nothing(kind, name, mean))
-                .collect(),
         }
     };
     let warned = columns.iter().zip(&means);
