@@ -191,7 +191,7 @@ fn names_that_are_not_there_are_errors_with_a_tip() {
     let said = told(&["xyz"], &[]);
     assert!(said.contains("there is `defense`"), "{said}");
     // What another node measures is asked for with its name; of many names a few are offered.
-    let lengths = "extends = \"base.toml\"\n[node.lengths]\nkind = \"lengths\"\nin = { completions = \"answers\" }\n";
+    let lengths = "extends = \"base.toml\"\n[node.lengths]\nkind = \"lengths\"\nin = { completions = \"answers\", model = \"model\" }\n";
     space.file("lengths.toml", lengths);
     let measured = |node: &str, _: &Axes| {
         let names = ["defense", "a", "b", "c", "d", "e", "f", "g"];
