@@ -30,10 +30,16 @@ pub struct Pushed {
 }
 
 impl Pushed {
-    /// What lies under a record's name, is none, and was not replaced.
+    /// What lies under a record's name and is none, or does not lie there though the index has it, and was not given.
     pub fn wrong(&self) -> Vec<String> {
-        let wrong = self.found.wrong.iter();
-        let left = wrong.filter(|(key, _)| !self.new.contains(*key));
+        const GONE: &str = "the index has it, and nothing lies under its name";
+        let wrong = self
+            .found
+            .wrong
+            .iter()
+            .map(|(key, why)| (key, why.as_str()));
+        let all = wrong.chain(self.found.gone.iter().map(|key| (key, GONE)));
+        let left = all.filter(|(key, _)| !self.new.contains(*key));
         left.map(|(key, why)| format!("record {}: {why}", key.short()))
             .collect()
     }

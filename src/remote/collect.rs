@@ -57,6 +57,9 @@ pub struct Kept {
     pub bytes: u64,
 }
 
+/// Why bytes stay that nothing needs.
+const SMALL: &str = "metrics, scores and logs stay, and what is too young";
+
 /// What would go.
 pub struct Proposal {
     pub items: Vec<Item>,
@@ -293,35 +296,43 @@ impl Eye {
     }
 
     /// What keeps each blob that stays. One that several records name counts with the first, which is one that keeps all of its own where
-    /// there is such.
+    /// there is such; and so does a record of which nothing else is left.
     fn kept(&self, blobs: &BTreeMap<Digest, Entry>, items: &[Item]) -> BTreeMap<String, Kept> {
         let going: BTreeSet<&Digest> = items.iter().flat_map(|item| &item.blobs).collect();
         let goes: BTreeSet<&Key> = items.iter().filter_map(|item| item.key.as_ref()).collect();
-        let mut left: BTreeMap<&Digest, u64> = blobs
-            .iter()
-            .filter(|(digest, _)| !going.contains(digest))
-            .map(|(digest, blob)| (digest, blob.size))
-            .collect();
-        let stays = left.clone();
+        let stays = blobs.iter().filter(|(digest, _)| !going.contains(digest));
+        let stays: BTreeMap<&Digest, u64> =
+            stays.map(|(digest, blob)| (digest, blob.size)).collect();
         let mut kept: BTreeMap<String, Kept> = BTreeMap::new();
+        let mut by: BTreeMap<&Digest, String> = BTreeMap::new();
         let is_root = |record: &&Record| self.roots.contains_key(&record.key);
         let (roots, others): (Vec<&Record>, Vec<&Record>) =
             self.records.values().partition(is_root);
         for record in roots.into_iter().chain(others) {
             let files = record.outputs.values().flat_map(|a| &a.files);
             let files = files.chain(&record.logs).map(|blob| &blob.digest);
-            let files: Vec<&Digest> = files.filter(|digest| stays.contains_key(digest)).collect();
-            if files.is_empty() {
+            let files: BTreeSet<&Digest> =
+                files.filter(|digest| stays.contains_key(digest)).collect();
+            let Some(first) = files.first() else {
                 continue;
-            }
-            let why = self.roots.get(&record.key).cloned();
-            let why = why
-                .unwrap_or_else(|| "metrics, scores and logs stay, and what is too young".into());
-            let entry = kept.entry(why).or_default();
+            };
+            let own = self.roots.get(&record.key).map_or(SMALL, String::as_str);
+            let new: Vec<&Digest> = files
+                .iter()
+                .copied()
+                .filter(|d| !by.contains_key(d))
+                .collect();
+            let why = match new.is_empty() {
+                true => by[first].clone(),
+                false => own.to_string(),
+            };
+            let entry = kept.entry(why.clone()).or_default();
             entry.records += u64::from(!goes.contains(&record.key));
-            let bytes = files.into_iter().filter_map(|digest| left.remove(digest));
-            entry.bytes += bytes.sum::<u64>();
+            entry.bytes += new.iter().map(|digest| stays[digest]).sum::<u64>();
+            by.extend(new.into_iter().map(|digest| (digest, why.clone())));
         }
+        let mut left = stays;
+        left.retain(|digest, _| !by.contains_key(digest));
         if self.unreadable > 0 {
             let why = "not readable as a record: what it may name stays".to_string();
             let named = self

@@ -33,10 +33,9 @@ impl Bucket {
             Some((Key::parse(name)?, entry.size))
         });
         let sizes: BTreeMap<Key, u64> = named.collect();
-        let indexed = catalogue.keys();
-        for key in indexed.iter().filter(|key| !sizes.contains_key(*key)) {
-            self.care.lose(key);
-        }
+        let mut gone = catalogue.keys();
+        gone.retain(|key| !sizes.contains_key(key));
+        gone.iter().for_each(|key| self.care.lose(key));
         let fits = |key: &Key, size: u64| {
             let known = catalogue.find(key);
             known.iter().any(|signed| signed.text.len() as u64 == size)
@@ -44,6 +43,7 @@ impl Bucket {
         let doubtful = |&(key, size): &(&Key, &u64)| whole || !fits(key, *size);
         let wanted: Vec<&Key> = sizes.iter().filter(doubtful).map(|(key, _)| key).collect();
         let (mut reconciled, mut new) = (Reconciled::default(), BTreeMap::new());
+        reconciled.gone = gone;
         let mut written = BTreeSet::new();
         for some in wanted.chunks(READ) {
             let found = self.look_signed_all(place, some, &[]).await;

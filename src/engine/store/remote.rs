@@ -42,6 +42,8 @@ pub struct Reconciled {
     pub parts: usize,
     /// By key: why what lies under its name is no record of it.
     pub wrong: BTreeMap<Key, String>,
+    /// Those that the index has, and that do not lie there.
+    pub gone: BTreeSet<Key>,
     /// By key: why what lies under its name could not be read.
     pub unread: BTreeMap<Key, String>,
 }

@@ -82,6 +82,13 @@ fn a_damaged_record_that_the_index_has_is_found_by_who_reads_it() {
             .contains("whoever made it puts it right by `pipe push --verify`")
     );
     assert!(!said.out.contains("replaced"), "{}", said.out);
+    // Nor does it hide that nothing lies there.
+    let away = record.with_extension("away");
+    fs::rename(record, &away).unwrap();
+    let said = with(&two, &remote, &["push"]).ok();
+    let gone = format!("{told}the index has it, and nothing lies under its name");
+    assert!(said.err.contains(&gone), "{}", said.err);
+    fs::rename(&away, record).unwrap();
     let said = with(&one, &remote, &["push", "--verify"]).ok();
     assert!(
         said.out.contains("1 damaged record was replaced\n"),
