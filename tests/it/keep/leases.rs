@@ -228,11 +228,16 @@ fn a_lease_that_nobody_renews_is_taken_over_when_it_has_lasted() {
     let spec = [slow(dir.path(), 2)];
     let key = key(&spec);
     server.add(&name(&key), of_another(7, LASTS));
+    let record = name(&key).replace("/leases/", "/actions/") + ".json";
+    server.add(&record, b"half of it".to_vec());
     let began = Instant::now();
     // How long it lasts is said by who wrote it.
     let ran = run(&at(&Space::new(), &server, long()), &spec, |_| {});
     assert!(began.elapsed() > LASTS, "{:?}", began.elapsed());
     assert_eq!(ran.states(), ["done"]);
+    // Who makes it was not known when its record was found to be none.
+    assert!(ran.said("slow", "it has no seal; it is left alone"));
+    assert!(!ran.said("slow", "made here"));
     let held = holders(&ran);
     assert_eq!(held.len(), 1, "{held:?}");
     assert_eq!(
