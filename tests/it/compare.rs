@@ -666,7 +666,7 @@ fn what_is_not_shown_is_counted() {
     found.evaluations.push(other);
     let text = |shown| show::page(&found, &shown).text();
     let main = text(show::Shown::Main(Default::default()));
-    assert!(main.contains("defense success, harmful  20"), "{main}");
+    assert!(main.contains("defense success, harmful     20"), "{main}");
     assert!(
         !main.contains("reasoning words") && !main.contains("\nrl\n"),
         "{main}"

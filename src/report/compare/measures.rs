@@ -209,10 +209,14 @@ fn unjudged(sides: &[(String, &Vec<Metric>); 2], told: [bool; 2]) -> Option<Stri
         Some((told, (share, format!("the answers of {of}"))))
     });
     let (told, open): (Vec<_>, Vec<_>) = lacking.partition(|(told, _)| *told);
+    // Where nothing of a side has a verdict nothing is compared.
+    let mut whole = sides.iter().map(|(_, m)| beside::unjudged(m) >= Some(1.0));
+    let then = !whole.any(|whole| whole);
     let open: Vec<(f64, String)> = open.into_iter().map(|(_, share)| share).collect();
     match (told.is_empty(), open.is_empty()) {
         (true, true) => None,
-        (false, true) => Some(THEN.into()),
+        (false, true) => then.then(|| THEN.into()),
+        (_, false) if !then => Some(doubt::unjudged(&open)),
         (_, false) => Some(format!("{}: {THEN}", doubt::unjudged(&open))),
     }
 }

@@ -127,19 +127,21 @@ fn a_killed_worker_is_a_failure_with_a_cause_and_the_next_run_goes_on() {
 #[test]
 fn the_longest_of_an_interrupted_run_is_the_one_that_was_interrupted() {
     let space = space();
-    let recipe = std::fs::read_to_string(space.path("r.toml")).unwrap();
-    let quick = |name: &str| format!("[node.{name}]\nkind = \"toy-write\"\ntext = \"{name}\"\n");
-    let quick: String = ["a", "b", "c"].map(quick).concat();
-    space.file("r.toml", &(quick + &recipe));
+    let slow = std::fs::read_to_string(space.path("r.toml")).unwrap();
+    let slow = slow.replace(&format!("ticks = {TICKS}"), "ticks = 4000");
+    // A longer path begins before a shorter one.
+    let mut recipe = "[node.n0]\nkind = \"toy-write\"\ntext = \"n\"\n".to_string();
+    for n in 1..7 {
+        let above = n - 1;
+        recipe += &format!("[node.n{n}]\nkind = \"toy-join\"\nin = {{ a = \"n{above}\" }}\n");
+    }
+    space.file("r.toml", &(recipe + &slow));
     let ticks = space.path("ticks");
     let engine = space.command(&["run", "r.toml"]).spawn().unwrap();
-    wait_until(|| lines(&ticks).len() >= 20);
+    wait_until(|| lines(&ticks).len() >= 100);
     signal(&engine, Signal::INT);
     let said = Said::new(engine.wait_with_output().unwrap()).ends(130);
     let line = said.out.lines().find(|l| l.starts_with("longest: `slow` "));
-    assert!(
-        line.unwrap_or_default().contains(" (interrupted), "),
-        "{}",
-        said.out
-    );
+    let told = line.is_some_and(|l| l.contains(" (interrupted), "));
+    assert!(told, "{}", said.out);
 }

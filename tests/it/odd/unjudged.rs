@@ -119,7 +119,7 @@ fn a_table_says_it_in_every_format() {
     );
     let csv = csv(&found).unwrap();
     assert!(
-        csv.ends_with("\nwide,,eval,defense,share,,,,,0,0,,,1\n"),
+        csv.ends_with("\nwide,,eval,defense,share,,,,,0,0,,,1,,\n"),
         "{csv}"
     );
     let data = serde_json::to_value(&found).unwrap();
@@ -176,8 +176,9 @@ fn a_comparison_says_that_no_side_has_a_verdict() {
         let text = show::page(&found[0], &show::Shown::Main(BTreeSet::new())).text();
         let told = format!("\n  defense: not compared: {WHY}\n");
         assert!(text.contains("\neval\n") && text.contains(&told), "{text}");
-        let warned = "the judge said nothing readable of any of the answers of `eval` of `wide`";
+        let warned = "harmful and harmless prompts is measured: `eval` of `base` 100.0 %, `eval` of `wide` 100.0 %\n";
         assert!(text.contains(warned), "{text}");
+        assert!(!text.contains("rates are compared"), "{text}");
     }
 }
 
