@@ -15,6 +15,7 @@ use crate::device::backward::backward_from;
 use crate::device::decoder::{self, Tape, last_hidden, normed};
 use crate::device::head;
 use crate::device::net::{DeviceWeights, Net};
+use crate::device::ops::logits::{Stats, stats};
 use crate::device::product::product;
 use crate::device::ragged::Workspace;
 use crate::device::sample as sampler;
@@ -241,7 +242,7 @@ fn of_part(
     for first in (0..prompts.len()).step_by(at_once) {
         let n = at_once.min(prompts.len() - first);
         let states = states.narrow(0, first * kept, n * kept)?;
-        let logits = head::logits(net.weights, &states, 1.0)?;
+        let logits = head::logits(net.weights, &states)?;
         scores.extend(read(&logits, n, wanted)?);
     }
     Ok(scores)
@@ -257,29 +258,28 @@ fn read(logits: &Tensor, n: usize, wanted: Wanted) -> Result<Vec<Score>> {
         false => tokens.repeat(rows),
     };
     let wide = each.len() / rows;
-    let each = Tensor::from_vec(each, (rows, wide), logits.device())?;
-    let top = logits.max_keepdim(1)?;
-    let sum = logits.broadcast_sub(&top)?.exp()?.sum_keepdim(1)?;
-    let lse = (&top + sum.log()?)?;
-    let of_tokens = logits.gather(&each, 1)?;
-    let lines = Tensor::cat(&[lse, top, of_tokens], 1)?.to_vec2::<f32>()?;
+    let asked = Tensor::from_slice(&each, (rows, wide), logits.device())?;
+    let Stats { lse, greedy, .. } = stats(logits, None, 1.0)?;
+    let greedy = greedy.flatten_all()?.to_vec1::<u32>()?;
+    let lines = Tensor::cat(&[lse, logits.gather(&asked, 1)?], 1)?.to_vec2::<f32>()?;
+    let mut lines = lines.iter().zip(each.chunks(wide)).zip(greedy);
     let mut scores = vec![];
-    for lines in lines.chunks(rows / n) {
+    for _ in 0..n {
         let mut score = Score {
             logps: vec![],
             logits: vec![],
             greedy: of_target,
         };
-        for line in lines {
-            let (lse, top) = (line[0], line[1]);
+        for ((line, asked), greedy) in lines.by_ref().take(rows / n) {
+            let (lse, logits) = (line[0], &line[1..]);
             ensure!(
                 lse.is_finite(),
                 "the logits behind a candidate are no numbers: the model overflows or its weights are broken"
             );
-            let hit = line[2..].contains(&top);
+            let hit = asked.contains(&greedy);
             score.greedy = if of_target { score.greedy && hit } else { hit };
-            score.logits.extend_from_slice(&line[2..]);
-            score.logps.extend(line[2..].iter().map(|z| z - lse));
+            score.logits.extend_from_slice(logits);
+            score.logps.extend(logits.iter().map(|z| z - lse));
         }
         scores.push(score);
     }

@@ -107,11 +107,7 @@ pub fn logits_at<'a>(
     let last = last_hidden(net, batch, workspace, |_, _| Ok(()))?;
     let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
     let rows = Tensor::from_slice(&rows, rows.len(), net.device())?;
-    head::logits(
-        net.weights,
-        &normed(net, &last.index_select(&rows, 0)?)?,
-        1.0,
-    )
+    head::logits(net.weights, &normed(net, &last.index_select(&rows, 0)?)?)
 }
 
 /// Rows after the final norm.

@@ -85,12 +85,13 @@ pub fn forward(
     let (mut entropy, mut hits) = (vec![], vec![]);
     for first in (0..n).step_by(tape.chunk) {
         let rows = tape.chunk.min(n - first);
-        let z = logits(weights, &normed.narrow(0, first, rows)?, 1.0)?;
-        let stats = logits::stats(&z, &targets.narrow(0, first, rows)?, tape.scale)?;
-        logp.push(stats.logp);
+        let z = logits(weights, &normed.narrow(0, first, rows)?)?;
+        let targets = &targets.narrow(0, first, rows)?;
+        let stats = logits::stats(&z, Some(targets), tape.scale)?;
+        logp.extend(stats.logp);
         lse.push(stats.lse);
         entropy.push(stats.entropy);
-        hits.push(stats.hits);
+        hits.push(stats.greedy.eq(targets)?);
     }
     let (lse, entropy) = (Tensor::cat(&lse, 0)?, Tensor::cat(&entropy, 0)?);
     let hits = Tensor::cat(&hits, 0)?.flatten_all()?.to_vec1::<u8>()?;
@@ -142,7 +143,7 @@ pub fn backward(
             dlogp: &of_chunk(&dlogp)?,
             dentropy: dentropy.as_ref(),
         };
-        let z = logits(weights, &x, 1.0)?;
+        let z = logits(weights, &x)?;
         let table = weights.at(&layout.head);
         let dz = logits::gradient(z, &slopes, tape.scale, table.dtype())?;
         if let Some(grads) = grads.as_deref_mut() {
@@ -151,8 +152,10 @@ pub fn backward(
         parts.push(product(&dz, table)?);
     }
     let dnormed = Tensor::cat(&parts, 0)?;
+    drop(parts);
     let final_norm = weights.at(&layout.final_norm);
     let (dlast, dnorm) = rows::norm_backward(&kept.last, final_norm, &kept.r, &dnormed, None)?;
+    drop(dnormed);
     if let Some(grads) = grads {
         grads.add(&layout.final_norm, &dnorm)?;
     }
@@ -166,8 +169,7 @@ pub fn backward(
     Tensor::cat(&[dlast, zero], 0)?.index_select(&own, 0)
 }
 
-/// Logits over the temperature [rows, vocabulary], or label scores, of rows after the final norm.
-pub fn logits(weights: &DeviceWeights, normed: &Tensor, scale: f64) -> Result<Tensor> {
-    let z = product(normed, &weights.at(&weights.layout().head).t()?)?;
-    if scale == 1.0 { Ok(z) } else { z * scale }
+/// Logits [rows, vocabulary], or label scores, of rows after the final norm.
+pub fn logits(weights: &DeviceWeights, normed: &Tensor) -> Result<Tensor> {
+    product(normed, &weights.at(&weights.layout().head).t()?)
 }

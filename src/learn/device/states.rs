@@ -7,6 +7,7 @@ use candle_core::{Result, Tensor};
 use crate::decoder::Packed;
 use crate::device::decoder::{each_state, logits_at};
 use crate::device::net::Net;
+use crate::device::product::product;
 use crate::device::ragged::Workspace;
 use crate::labels::parts;
 use crate::states::{Position, Wanted};
@@ -106,30 +107,39 @@ fn packed(sequences: &[&[u32]]) -> (Vec<u32>, Vec<usize>) {
 enum Pick {
     /// Rows [sequences].
     Rows(Tensor),
-    /// Shares of the tokens [sequences, tokens].
-    Means(Tensor),
+    /// Of every sequence its first row and the shares of its rows [1, rows]: what is no number in one is none of another's mean.
+    Means(Vec<(usize, Tensor)>),
 }
 
 impl Pick {
     fn new(starts: &[usize], position: Position, net: Net) -> Result<Pick> {
-        let (sequences, tokens) = (starts.len() - 1, starts[starts.len() - 1]);
+        let device = net.device();
         if position == Position::Last {
             let last: Vec<u32> = starts[1..].iter().map(|&end| end as u32 - 1).collect();
-            return Ok(Pick::Rows(Tensor::from_vec(last, sequences, net.device())?));
+            return Ok(Pick::Rows(Tensor::from_vec(
+                last,
+                starts.len() - 1,
+                device,
+            )?));
         }
-        let mut shares = vec![0.0f32; sequences * tokens];
-        for (row, bounds) in shares.chunks_exact_mut(tokens).zip(starts.windows(2)) {
-            row[bounds[0]..bounds[1]].fill(1.0 / (bounds[1] - bounds[0]) as f32);
-        }
-        let shares = Tensor::from_vec(shares, (sequences, tokens), net.device())?;
-        Ok(Pick::Means(shares))
+        let shares = starts.windows(2).map(|bounds| {
+            let rows = bounds[1] - bounds[0];
+            let shares = Tensor::full(1.0 / rows as f32, (1, rows), device)?;
+            Ok((bounds[0], shares))
+        });
+        Ok(Pick::Means(shares.collect::<Result<_>>()?))
     }
 
     /// Of rows [tokens, hidden]: [sequences, hidden].
     fn of(&self, rows: &Tensor) -> Result<Tensor> {
         match self {
             Pick::Rows(last) => rows.index_select(last, 0),
-            Pick::Means(shares) => shares.matmul(rows),
+            Pick::Means(all) => {
+                let means = all.iter().map(|(first, shares)| {
+                    product(shares, &rows.narrow(0, *first, shares.dim(1)?)?)
+                });
+                Tensor::cat(&means.collect::<Result<Vec<_>>>()?, 0)
+            }
         }
     }
 }

@@ -9,8 +9,9 @@ use crate::study::reference;
 use candle_core::{DType, Device, Result, Tensor};
 use pipe::base::device::{DeviceName, Numerics};
 use pipe::base::rng::Seed;
+use pipe::learn::attack::score::{Options, Scorer, Wanted as Asked};
 use pipe::learn::batch::Row;
-use pipe::learn::config::Config;
+use pipe::learn::config::{Config, Head};
 use pipe::learn::cpu::Cpu;
 use pipe::learn::decoder::{Keep, Packed};
 use pipe::learn::decoder_backward::Upstream;
@@ -23,7 +24,6 @@ use pipe::learn::objective::Goal;
 use pipe::learn::objective::sft::SftObjective;
 use pipe::learn::optim::AdamW;
 use pipe::learn::weights::Weights;
-use std::collections::BTreeMap;
 
 /// What a pass forward and back launches of a model that has all there is to a head.
 const OF_A_PASS: [&str; 14] = [
@@ -43,49 +43,111 @@ const OF_A_PASS: [&str; 14] = [
     "turn_heads",
 ];
 
-/// The work with kernels, some of which it launches: how often each. None where there is no C compiler, and where all of it went to a GPU.
-fn played(work: impl FnOnce()) -> Option<BTreeMap<String, usize>> {
+/// What a step of the sampler launches besides.
+const OF_A_STEP: [&str; 5] = [
+    "decode_merge",
+    "decode_pages",
+    "draw",
+    "logit_stats",
+    "turn_heads_cached",
+];
+
+/// What a step of a learner launches behind its passes.
+const OF_AN_UPDATE: [&str; 3] = ["adamw", "square_parts", "square_sum"];
+
+/// Kernels that every block launches as often as each other, forward and back: where heads or rows were computed plainly, they are not.
+const ALIKE: [&[&[&str]]; 2] = [
+    &[
+        &["swiglu"],
+        &["turn_heads", "turn_heads_cached"],
+        &["flash_forward", "decode_merge"],
+    ],
+    &[
+        &["swiglu_backward"],
+        &["turn_heads_backward"],
+        &["flash_delta"],
+        &["flash_backward_queries"],
+        &["flash_backward_keys"],
+    ],
+];
+
+/// The work on candle's CPU by kernels, each of which is played: all of these, and no block's heads or rows otherwise. None where there is
+/// no C compiler, which is told.
+fn played<T>(kernels: &[&str], work: impl FnOnce() -> T) -> Option<T> {
     let player = Played::new()?;
-    by(player.choice(), work);
+    let done = by(player.choice(), work);
     let launched = player.launched();
-    let has_gpu = devices().len() > 1;
-    assert!(!launched.is_empty() || has_gpu, "nothing was played");
-    (!launched.is_empty()).then_some(launched)
+    for kernel in kernels {
+        assert!(launched.contains_key(*kernel), "{kernel} of {launched:?}");
+    }
+    assert!(!launched.is_empty(), "nothing was played");
+    for each in ALIKE {
+        let times = |kernels: &&[&str]| -> usize {
+            let own = kernels.iter().filter_map(|kernel| launched.get(*kernel));
+            own.sum()
+        };
+        let times: Vec<usize> = each.iter().map(times).collect();
+        let alike = times.iter().all(|n| *n == times[0]);
+        assert!(alike, "{each:?} {times:?} times: some computed plainly");
+    }
+    Some(done)
 }
 
-#[test]
-fn work_that_launches_nothing_is_no_test_of_kernels() {
-    let told = std::panic::catch_unwind(|| played(|| ()));
-    // Or there is no C compiler, which `skip` tells, or a GPU.
-    assert!(matches!(told, Err(_) | Ok(None)), "{told:?}");
-}
-
-#[test]
-fn every_family_computes_by_kernels_what_the_cpu_computes() {
-    if let Some(launched) = played(super::every_family_has_the_scores_and_gradients_of_the_kernels)
-    {
-        for kernel in OF_A_PASS.into_iter().chain(["turn_heads_backward"]) {
-            assert!(launched.contains_key(kernel), "{kernel} of {launched:?}");
+/// The same of work whose learners are where `own` says: on a GPU, where there is one, by its kernels.
+fn played_or_on_gpu(kernels: &[&str], work: impl FnOnce()) {
+    match devices().into_iter().find(|(name, _)| *name == "cuda") {
+        None => drop(played(kernels, work)),
+        Some((_, gpu)) => {
+            assert!(used(&gpu), "a GPU computes by kernels");
+            work();
         }
     }
 }
 
 #[test]
+fn work_that_launches_nothing_or_not_all_is_no_test_of_kernels() {
+    let refused = |kernels: &[&str], work: &dyn Fn()| {
+        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| played(kernels, work)));
+        // Or there is no C compiler, which `skip` tells.
+        assert!(matches!(told, Err(_) | Ok(None)), "{kernels:?}");
+    };
+    let gate = numbers("gate", (2, 8));
+    refused(&[], &|| ());
+    refused(&["rms_norm"], &|| drop(rows::swiglu(&gate)));
+    // Heads that were computed plainly would leave the rows of their block alone.
+    refused(&["swiglu"], &|| drop(rows::swiglu(&gate)));
+}
+
+#[test]
+fn every_family_computes_by_kernels_what_the_cpu_computes() {
+    let kernels = [&OF_A_PASS[..], &["turn_heads_backward"]].concat();
+    let work = super::every_family_has_the_scores_and_gradients_of_the_kernels;
+    played(&kernels, work);
+}
+
+#[test]
 fn any_number_of_heads_by_kernels() {
-    played(super::any_number_of_heads_has_the_scores_and_gradients_of_the_kernels);
+    let work = super::any_number_of_heads_has_the_scores_and_gradients_of_the_kernels;
+    played(&OF_A_PASS, work);
 }
 
 #[test]
 fn gradients_at_hidden_states_by_kernels() {
-    played(super::gradients_at_hidden_states_and_embeddings_are_those_of_the_kernels);
-    played(super::a_batch_without_scored_tokens_has_no_gradient);
-    played(super::a_workspace_serves_models_with_other_angles);
+    let work = super::gradients_at_hidden_states_and_embeddings_are_those_of_the_kernels;
+    played(&["flash_backward_keys", "rms_norm_backward"], work);
+    let work = super::a_batch_without_scored_tokens_has_no_gradient;
+    played(&["flash_backward_keys", "embed_backward"], work);
+    played(
+        &OF_A_PASS,
+        super::a_workspace_serves_models_with_other_angles,
+    );
 }
 
 #[test]
 fn adapters_by_kernels_are_peft_s() {
     if reference(&["lora.json"]).is_some() {
-        played(goldens::an_adapter_has_the_logits_and_gradients_of_peft_on_a_device);
+        let work = goldens::an_adapter_has_the_logits_and_gradients_of_peft_on_a_device;
+        played(&["flash_backward_keys", "swiglu_backward"], work);
     }
 }
 
@@ -125,38 +187,29 @@ fn steps(learner: &mut dyn Learner) -> (Vec<f32>, Vec<f64>) {
 
 #[test]
 fn updates_by_kernels_are_the_cpu_s() {
-    let Some(player) = Played::new() else {
-        return;
-    };
+    let kernels = [&OF_AN_UPDATE[..], &["flash_backward_keys"]].concat();
     for (family, head) in MODELS {
         for adapted in [false, true] {
             let weights = weights(family, head);
             let adapter = adapted.then(|| adapter(&weights));
             let mut cpu = Cpu::new(weights.clone(), adapter.clone(), true, Keep::All);
-            let open = || {
-                device::open(
-                    DeviceName::Candle,
-                    weights.clone(),
-                    adapter.clone(),
-                    true,
-                    Keep::States,
-                )
+            let there = || {
+                let (weights, adapter) = (weights.clone(), adapter.clone());
+                let there = device::open(DeviceName::Candle, weights, adapter, true, Keep::States);
+                steps(there.expect("opened").as_mut())
             };
-            let mut there = open().expect("opened");
             let theirs = steps(&mut cpu);
-            let ours = by(player.choice(), || steps(there.as_mut()));
-            let again = by(player.choice(), || steps(open().expect("opened").as_mut()));
-            assert_eq!(ours, again, "the same bytes twice");
+            let Some(ours) = played(&kernels, there) else {
+                return;
+            };
+            let again = played(&kernels, there);
+            assert!(again.as_ref() == Some(&ours), "the same bytes twice");
             let moved = relative(&ours.0, &theirs.0);
             assert!(moved < 2e-3, "{family:?}, adapted {adapted}: {moved}");
             for (a, b) in ours.1.iter().zip(&theirs.1) {
                 assert!((a - b).abs() < 1e-4 * b.abs(), "{family:?}: {a} and {b}");
             }
         }
-    }
-    let launched = player.launched();
-    for kernel in ["square_parts", "square_sum", "adamw"] {
-        assert!(launched.contains_key(kernel), "{kernel}");
     }
 }
 
@@ -181,15 +234,12 @@ fn a_model_in_bf16_by_kernels() {
         let exact = on_kernels(&weights, &case);
         let compute = || computed(&weights, &case, Numerics::Bf16);
         let plain = by(Choice::Plain, compute);
-        let Some(player) = Played::new() else {
+        // The table that products read is in bf16, and candle gathers its rows.
+        let kernels = OF_A_PASS.into_iter().filter(|kernel| *kernel != "embed");
+        let kernels: Vec<&str> = kernels.collect();
+        let Some(ours) = played(&kernels, compute) else {
             return;
         };
-        let ours = by(player.choice(), compute);
-        let launched = player.launched();
-        // The table that products read is in bf16, and candle gathers its rows.
-        for kernel in OF_A_PASS.into_iter().filter(|kernel| *kernel != "embed") {
-            assert!(launched.contains_key(kernel), "{kernel} of {launched:?}");
-        }
         let apart = |a: &Computed, b: &Computed| {
             let logp = a
                 .logp
@@ -240,14 +290,16 @@ fn flat(t: &Tensor) -> Vec<f32> {
     t.and_then(|t| t.to_vec1()).expect("numbers")
 }
 
-/// What an operation gives both ways.
-fn both_ways(what: &str, most: f64, work: impl Fn() -> Result<Vec<Tensor>>) {
+/// What an operation gives both ways, by these kernels: of rows alone, as no block has its heads there.
+fn both_ways(what: &str, kernels: &[&str], most: f64, work: impl Fn() -> Result<Vec<Tensor>>) {
     let Some(player) = Played::new() else {
         return;
     };
     let plain = by(Choice::Plain, &work).expect("computed");
     let ours = by(player.choice(), &work).expect("computed");
-    assert!(!player.launched().is_empty(), "{what}");
+    let launched = player.launched();
+    let names: Vec<&str> = launched.keys().map(String::as_str).collect();
+    assert_eq!(names, kernels, "{what}");
     assert_eq!(plain.len(), ours.len());
     for (i, (a, b)) in ours.iter().zip(&plain).enumerate() {
         assert_eq!((a.shape(), a.dtype()), (b.shape(), b.dtype()), "{what} {i}");
@@ -267,7 +319,8 @@ fn rows_both_ways() {
                 .expect("columns");
             let weight = numbers("w", (1, width)).flatten_all().expect("a row");
             let (dy, onto) = (numbers("dy", (n, width)), numbers("onto", (n, width)));
-            both_ways("norm", most, || {
+            let kernels = ["add_parts", "rms_norm", "rms_norm_backward"];
+            both_ways("norm", &kernels, most, || {
                 let (y, r) = rows::norm(&x, &weight, 1e-5, act)?;
                 let again = rows::norm_again(&x, &weight, &r, 1e-5, act)?;
                 assert_eq!(flat(&again), flat(&y), "once more");
@@ -280,7 +333,7 @@ fn rows_both_ways() {
                 .to_dtype(act)
                 .expect("rounded");
             let dact = numbers("dact", (n, width)).to_dtype(act).expect("rounded");
-            both_ways("swiglu", most, || {
+            both_ways("swiglu", &["swiglu", "swiglu_backward"], most, || {
                 let before = flat(&gate_up);
                 let out = rows::swiglu(&gate_up)?;
                 let (back, again) = rows::swiglu_backward(&gate_up, dact.copy()?)?;
@@ -302,8 +355,8 @@ fn logits_both_ways() {
         for act in [DType::F32, DType::BF16] {
             for entropy in [None, Some(&dentropy)] {
                 let most = if act == DType::F32 { 1e-5 } else { 6e-3 };
-                both_ways("logits", most, || {
-                    let stats = logits::stats(&z, &targets, 0.8)?;
+                both_ways("logits", &["logit_gradient", "logit_stats"], most, || {
+                    let stats = logits::stats(&z, Some(&targets), 0.8)?;
                     let slopes = Slopes {
                         targets: &targets,
                         lse: &stats.lse,
@@ -312,29 +365,75 @@ fn logits_both_ways() {
                         dentropy: entropy,
                     };
                     let dz = logits::gradient(z.copy()?, &slopes, 0.8, act)?;
-                    Ok(vec![stats.logp, stats.lse, stats.entropy, dz])
+                    let logp = stats.logp.expect("of targets");
+                    Ok(vec![logp, stats.lse, stats.entropy, stats.greedy, dz])
                 });
             }
         }
     }
-    // Of two largest the target is the other one: no logit is above it.
+    // Of two largest the first is the greedy choice, as the CPU has it.
     let z = Tensor::new(&[[1f32, 7.0, 7.0], [7.0, 1.0, 7.5]], &Device::Cpu).expect("logits");
-    let targets = Tensor::new(&[[2u32], [0]], &Device::Cpu).expect("targets");
-    let hits = || {
-        logits::stats(&z, &targets, 1.0)?
-            .hits
-            .flatten_all()?
-            .to_vec1::<u8>()
+    let greedy = || {
+        let stats = logits::stats(&z, None, 1.0).expect("computed");
+        stats.greedy.flatten_all().and_then(|t| t.to_vec1::<u32>())
     };
-    assert_eq!(hits().expect("computed"), [1, 0]);
-    played(|| assert_eq!(hits().expect("computed"), [1, 0]));
+    both_ways("greedy", &["logit_stats"], 0.0, || {
+        assert_eq!(greedy()?, [1, 2]);
+        Ok(vec![])
+    });
+}
+
+/// Where two logits are the largest, the model is said to choose the first of them, by whatever it is asked: in training, and behind a
+/// candidate.
+#[test]
+fn the_greedy_choice_of_a_tie_is_the_cpu_s() {
+    let (family, head) = (FAMILIES[2].0, Head::Untied);
+    let mut weights = weights(family, head);
+    // Tokens 3 and 9 have one row of the head, which is all there is to choose.
+    let (d, head) = (weights.config.hidden_size, weights.layout.head.start);
+    let row: Vec<f32> = weights.data[head..head + d].to_vec();
+    weights.data[head..head + 37 * d].fill(0.0);
+    for token in [3, 9] {
+        weights.data[head + token * d..head + (token + 1) * d].copy_from_slice(&row);
+    }
+    let case = Case {
+        dentropy: None,
+        ..Case::random(&[40], 37, |_, _| true)
+    };
+    let tied = Case {
+        ids: [&case.ids[..20], &[9, 3, 9, 3, 9, 3], &case.ids[26..]].concat(),
+        ..case
+    };
+    let kernels = on_kernels(&weights, &tied);
+    let there = DeviceWeights::upload(&weights, &Device::Cpu).expect("uploaded");
+    let mut scorer = Scorer::new(&weights).expect("a language head");
+    let options = Options {
+        tokens: 50,
+        stop: &|| false,
+    };
+    let prompts: Vec<Vec<u32>> = (1..12).map(|n| tied.ids[..n].to_vec()).collect();
+    let mut work = || {
+        let ours = computed(&weights, &tied, Numerics::F32);
+        assert_eq!(ours.hits, kernels.hits);
+        for wanted in [Asked::Target(&[9]), Asked::Target(&[3]), Asked::First(&[9])] {
+            let net = (&there).into();
+            let mut workspace = Workspace::default();
+            let ours = device::attack::score(net, &prompts, wanted, options, &mut workspace);
+            let ours: Vec<bool> = ours.expect("scored").iter().map(|s| s.greedy).collect();
+            let theirs = scorer.score(&prompts, wanted, options).expect("scored");
+            let theirs: Vec<bool> = theirs.iter().map(|s| s.greedy).collect();
+            assert_eq!(ours, theirs, "{wanted:?}");
+        }
+    };
+    work();
+    played(&["logit_stats"], work);
 }
 
 #[test]
 fn rows_of_a_table_both_ways() {
     let ids = [5u32, 36, 0, 5, 5, 12, 36, 1];
     let (embeddings, more) = (numbers("table", (37, 300)), numbers("more", (8, 300)));
-    both_ways("table", 1e-6, || {
+    both_ways("table", &["embed", "embed_backward"], 1e-6, || {
         let sums = embeddings.copy()?;
         table::add(&sums, &ids, &more)?;
         Ok(vec![table::gather(&embeddings, &ids)?, sums])
@@ -352,7 +451,7 @@ fn nobody_launches_on_a_cpu_unless_it_is_played() {
     let error = add().expect_err("nobody").to_string();
     assert!(error.contains("nobody launches"), "{error}");
     let before = flat(&y);
-    played(|| {
+    played(&["add_to"], || {
         assert!(used(&Device::Cpu));
         by(Choice::Plain, || assert!(!used(&Device::Cpu)));
         add().expect("played");
@@ -365,29 +464,17 @@ fn nobody_launches_on_a_cpu_unless_it_is_played() {
 /// Samples by kernels, in a cache whose pages are shared, waited for and given back: those of the plain operations.
 #[test]
 fn samples_by_kernels() {
-    for work in [
-        pages::few_rows_say_by_kernels_what_they_say_without,
-        pages::few_rows_in_bf16_are_the_trainer_s,
-    ] {
-        let Some(launched) = played(work) else {
-            return;
-        };
-        for kernel in [
-            "decode_merge",
-            "decode_pages",
-            "draw",
-            "logit_stats",
-            "turn_heads_cached",
-        ] {
-            assert!(launched.contains_key(kernel), "{kernel} of {launched:?}");
-        }
-    }
-    played(sampler::what_cannot_be_sampled_is_refused_as_the_kernels_refuse_it);
+    let work = pages::few_rows_say_by_kernels_what_they_say_without;
+    played(&OF_A_STEP, work);
+    played_or_on_gpu(&OF_A_STEP, pages::few_rows_in_bf16_are_the_trainer_s);
+    let refused = sampler::what_cannot_be_sampled_is_refused_as_the_kernels_refuse_it;
+    played_or_on_gpu(&["flash_forward", "logit_stats"], refused);
 }
 
 #[test]
 fn a_broken_window_by_kernels() {
-    played(super::learner::a_window_that_is_broken_or_empty_is_told_as_the_kernels_tell_it);
+    let work = super::learner::a_window_that_is_broken_or_empty_is_told_as_the_kernels_tell_it;
+    played_or_on_gpu(&["flash_forward", "logit_stats"], work);
 }
 
 /// What a kernel counts in 32 bits is refused in words where it does not fit.
@@ -429,7 +516,7 @@ fn sequences_of_any_length_by_kernels() {
             flat(&logits.expect("computed"))
         };
         let plain = logits();
-        played(|| {
+        played(&["embed", "flash_forward"], || {
             let off = relative(&logits(), &plain);
             assert!(off < 1e-5, "{lengths:?}: {off}");
         });

@@ -7,46 +7,45 @@ use crate::device::launch::{Arg, launch, of_rows, unwritten, used};
 
 /// Of every row [rows, 1].
 pub struct Stats {
-    /// Of its target.
-    pub logp: Tensor,
     pub lse: Tensor,
     pub entropy: Tensor,
-    /// 1 where no logit is above the target's (u8).
-    pub hits: Tensor,
+    /// The first of the largest (u32).
+    pub greedy: Tensor,
+    /// Of its target, where it has one.
+    pub logp: Option<Tensor>,
 }
 
-/// Of logits [rows, vocabulary] in f32 and targets [rows, 1].
-pub fn stats(z: &Tensor, targets: &Tensor, scale: f64) -> Result<Stats> {
+/// Of logits [rows, vocabulary] in f32, and of targets [rows, 1] where there are any.
+pub fn stats(z: &Tensor, targets: Option<&Tensor>, scale: f64) -> Result<Stats> {
     if !used(z.device()) {
-        return plain_stats(&scaled(z, scale)?, targets);
+        return plain_stats(&scaled(z.clone(), scale)?, targets);
     }
     let (rows, vocabulary) = z.dims2()?;
-    let (z, targets) = (&z.contiguous()?, &targets.contiguous()?);
+    let z = &z.contiguous()?;
+    let targets = targets.map(Tensor::contiguous).transpose()?;
     let of = |what: DType| unwritten((rows, 1), what, z.device());
-    let (logp, lse, entropy) = (of(DType::F32)?, of(DType::F32)?, of(DType::F32)?);
-    let greedy = of(DType::U32)?;
+    let (lse, entropy, greedy) = (of(DType::F32)?, of(DType::F32)?, of(DType::U32)?);
+    let logp = targets.as_ref().map(|_| of(DType::F32)).transpose()?;
     let arguments = [
         Arg::Read(z),
-        Arg::Read(targets),
+        Arg::read(targets.as_ref()),
         Arg::F32(scale),
         Arg::Write(&lse),
         Arg::Write(&entropy),
-        Arg::Write(&logp),
+        Arg::write(logp.as_ref()),
         Arg::Write(&greedy),
         Arg::I32(vocabulary),
     ];
     launch("logit_stats", of_rows(DType::F32), [rows, 1, 1], &arguments)?;
-    // `greedy` is the first of the largest, and the target may be another of them.
-    let hits = z.gather(targets, 1)?.ge(&z.gather(&greedy, 1)?)?;
     Ok(Stats {
-        logp,
         lse,
         entropy,
-        hits,
+        greedy,
+        logp,
     })
 }
 
-fn plain_stats(z: &Tensor, targets: &Tensor) -> Result<Stats> {
+fn plain_stats(z: &Tensor, targets: Option<&Tensor>) -> Result<Stats> {
     let top = z.max_keepdim(1)?;
     let below = z.broadcast_sub(&top)?;
     let e = below.exp()?;
@@ -54,15 +53,13 @@ fn plain_stats(z: &Tensor, targets: &Tensor) -> Result<Stats> {
     let log_sum = sum.log()?;
     // H = log sum_j e_j - sum_j e_j (z_j - top) / sum_j e_j
     let mean = ((e * below)?.sum_keepdim(1)? / sum)?;
-    let of_target = z.gather(targets, 1)?;
-    let hits = of_target.ge(&top)?;
-    let entropy = (&log_sum - mean)?;
-    let lse = (top + log_sum)?;
+    let lse = (top + &log_sum)?;
+    let of_target = targets.map(|targets| z.gather(targets, 1)? - &lse);
     Ok(Stats {
-        logp: (of_target - &lse)?,
+        logp: of_target.transpose()?,
+        entropy: (log_sum - mean)?,
+        greedy: z.argmax_keepdim(1)?,
         lse,
-        entropy,
-        hits,
     })
 }
 
@@ -79,7 +76,7 @@ pub struct Slopes<'a> {
 /// p = softmax(z'). Nobody else has the logits' numbers.
 pub fn gradient(z: Tensor, slopes: &Slopes, scale: f64, act: DType) -> Result<Tensor> {
     if !used(z.device()) {
-        return plain_gradient(&scaled(&z, scale)?, slopes, scale)?.to_dtype(act);
+        return plain_gradient(scaled(z, scale)?, slopes, scale)?.to_dtype(act);
     }
     let (rows, vocabulary) = z.dims2()?;
     let z = z.contiguous()?;
@@ -107,9 +104,10 @@ pub fn gradient(z: Tensor, slopes: &Slopes, scale: f64, act: DType) -> Result<Te
     Ok(dz)
 }
 
-fn plain_gradient(z: &Tensor, slopes: &Slopes, scale: f64) -> Result<Tensor> {
+fn plain_gradient(z: Tensor, slopes: &Slopes, scale: f64) -> Result<Tensor> {
     let dlogp = slopes.dlogp;
     let logp = z.broadcast_sub(slopes.lse)?;
+    drop(z);
     let p = logp.exp()?;
     let minus = match slopes.dentropy {
         Some(dentropy) => {
@@ -122,10 +120,6 @@ fn plain_gradient(z: &Tensor, slopes: &Slopes, scale: f64) -> Result<Tensor> {
     minus.neg()?.scatter_add(slopes.targets, dlogp, 1)? * scale
 }
 
-fn scaled(z: &Tensor, scale: f64) -> Result<Tensor> {
-    if scale == 1.0 {
-        Ok(z.clone())
-    } else {
-        z * scale
-    }
+fn scaled(z: Tensor, scale: f64) -> Result<Tensor> {
+    if scale == 1.0 { Ok(z) } else { z * scale }
 }

@@ -12,6 +12,7 @@ use candle_core::{DType, Result, Tensor};
 use rayon::prelude::*;
 
 use crate::device::launch::{Arg, launch, of_rows, unwritten, used};
+use crate::device::ops::logits::{Stats, stats};
 use crate::sample::choose::{Choice, block_at, not_finite, within};
 
 /// Tokens of a block.
@@ -42,28 +43,21 @@ fn by_kernel(logits: &Tensor, choice: &Choice, asks: &[Ask]) -> Result<Vec<Drawn
     let (rows, vocabulary) = logits.dims2()?;
     let (z, device) = (&logits.contiguous()?, logits.device());
     let scale = f64::from(choice.scale());
-    let of = |what: DType| unwritten(rows, what, device);
-    let (lse, entropy, greedy) = (of(DType::F32)?, of(DType::F32)?, of(DType::U32)?);
-    let arguments = [
-        Arg::Read(z),
-        Arg::Null,
-        Arg::F32(scale),
-        Arg::Write(&lse),
-        Arg::Write(&entropy),
-        Arg::Null,
-        Arg::Write(&greedy),
-        Arg::I32(vocabulary),
-    ];
-    let variant = of_rows(DType::F32);
-    launch("logit_stats", variant, [rows, 1, 1], &arguments)?;
+    let Stats {
+        lse,
+        entropy,
+        greedy,
+        ..
+    } = stats(z, None, scale)?;
     let (tokens, logp) = match choice.temperature {
         0.0 => {
-            let top = z.gather(&greedy.unsqueeze(1)?, 1)?.squeeze(1)?;
-            (greedy, (top - lse)?)
+            let logp = (z.gather(&greedy, 1)? - lse)?;
+            (greedy, logp)
         }
         _ => {
             let units = asks.iter().map(|ask| ask.unit).collect();
             let units = Tensor::from_vec::<_, f64>(units, rows, device)?;
+            let of = |what: DType| unwritten((rows, 1), what, device);
             let (tokens, logp) = (of(DType::U32)?, of(DType::F32)?);
             let arguments = [
                 Arg::Read(z),
@@ -75,12 +69,13 @@ fn by_kernel(logits: &Tensor, choice: &Choice, asks: &[Ask]) -> Result<Vec<Drawn
                 Arg::Write(&logp),
                 Arg::I32(vocabulary),
             ];
-            launch("draw", variant, [rows, 1, 1], &arguments)?;
+            launch("draw", of_rows(DType::F32), [rows, 1, 1], &arguments)?;
             (tokens, logp)
         }
     };
-    let tokens = tokens.to_vec1::<u32>()?;
-    let numbers = Tensor::cat(&[logp, entropy], 0)?.to_vec1::<f32>()?;
+    let tokens = tokens.flatten_all()?.to_vec1::<u32>()?;
+    let numbers = Tensor::cat(&[logp, entropy], 0)?.flatten_all()?;
+    let numbers = numbers.to_vec1::<f32>()?;
     let (logps, entropies) = numbers.split_at(rows);
     let mut drawn = Vec::with_capacity(rows);
     for (i, ask) in asks.iter().enumerate() {

@@ -39,26 +39,25 @@ pub(super) fn compute(
     let ragged = Ragged::new(batch, config, workspace, net.device())?;
     let mut h = embed(net, &ids)?;
     let mut blocks: Vec<Vec<Pair>> = prompts.iter().map(|_| vec![]).collect();
-    let (q, kv, dim) = (config.q_width(), config.kv_width(), config.head_dim);
+    let (heads, kv, dim) = (config.heads, config.kv_heads, config.head_dim);
     for layer in 0..config.layers {
         let (out, tape) = again(net, layer, &h, &ragged)?;
+        let by_head = tape.qkv.reshape((ids.len(), heads + 2 * kv, dim))?;
         for (bounds, blocks) in starts.windows(2).zip(&mut blocks) {
-            let n = bounds[1] - bounds[0];
-            let own = tape.qkv.narrow(0, bounds[0], n)?;
-            let by_head = |first: usize| {
+            let own = by_head.narrow(0, bounds[0], bounds[1] - bounds[0])?;
+            // A prompt of one token lies without gaps where it is: it is to be copied all the same.
+            let side = |first: usize| {
                 let side = own.narrow(1, first, kv)?;
-                side.reshape((n, config.kv_heads, dim))?
-                    .transpose(0, 1)?
-                    .contiguous()
+                side.transpose(0, 1)?.force_contiguous()
             };
-            blocks.push([by_head(q)?, by_head(q + kv)?]);
+            blocks.push([side(heads)?, side(heads + kv)?]);
         }
         h = out;
     }
     let last: Vec<u32> = starts[1..].iter().map(|&end| end as u32 - 1).collect();
     let last = Tensor::from_slice(&last, last.len(), net.device())?;
     let last = normed(net, &h.index_select(&last, 0)?)?;
-    let logits = head::logits(net.weights, &last, 1.0)?;
+    let logits = head::logits(net.weights, &last)?;
     let each = blocks.into_iter().enumerate();
     each.map(|(i, blocks)| {
         let logits = logits.narrow(0, i, 1)?.force_contiguous()?;
