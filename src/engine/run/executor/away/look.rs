@@ -92,7 +92,7 @@ impl Post {
         {
             let mut board = self.board();
             let Board { attempts, jobs, .. } = &mut *board;
-            let all = jobs.len();
+            let all = attempts.len();
             for job in jobs.values_mut() {
                 self.read_job(job, attempts, all, now, &mut ended);
             }
