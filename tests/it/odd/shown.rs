@@ -558,6 +558,10 @@ fn a_rate_that_no_verdict_is_there_for_does_not_vanish_without_a_word() {
     let why = "nothing here measures `defense`: the judge said nothing readable of any of the answers behind it";
     assert!(asked("defense").contains(why), "{}", asked("defense"));
     // Nobody judged what no evaluation measures either.
+    for part in ["defense/type/theft", "defense/functional/standrad"] {
+        let why = "nothing readable of any of the answers that it could be of";
+        assert!(asked(part).contains(why), "{}", asked(part));
+    }
     let slip = asked("defense/plian");
     assert!(!slip.contains("the judge"), "{slip}");
     assert!(asked("complience").contains("did you mean `compliance`?"));
