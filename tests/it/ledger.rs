@@ -13,7 +13,7 @@ use pipe::learn::batch::MICRO_TOKENS;
 use pipe::learn::config::{Config, Family, Head};
 use pipe::learn::decoder::Keep;
 use pipe::learn::device::launch::{self, Choice};
-use pipe::learn::device::ledger::{self, Buffer, By, Dims, Sampling, Training};
+use pipe::learn::device::ledger::{self, Beside, By, Dims, Ledger, Sampling, Training};
 use pipe::learn::device::{self, card, together};
 use pipe::learn::weights::Weights;
 use pipe::world::vocab;
@@ -44,7 +44,7 @@ fn qwen() -> Dims {
     }
 }
 
-fn step(tokens: u64, keep: Keep, reference: bool, entropy: bool) -> Training {
+fn step(tokens: u64, keep: Keep, reference: bool) -> Training {
     Training {
         adapter: 0,
         reference,
@@ -52,7 +52,6 @@ fn step(tokens: u64, keep: Keep, reference: bool, entropy: bool) -> Training {
         tokens,
         scored: tokens - 1,
         longest: tokens,
-        entropy,
         logits_at_once: logits_at_once(),
         by: PLAIN,
     }
@@ -73,11 +72,21 @@ fn gigabytes(bytes: u64) -> f64 {
     (bytes as f64 / 1e8).round() / 10.0
 }
 
+fn bytes(beside: &Beside) -> u64 {
+    beside.buffers.iter().map(|b| b.bytes).sum()
+}
+
+/// Bytes of a buffer of the first phase that has one of this name; 0: none has.
+fn held(ledger: &Ledger, what: &str) -> u64 {
+    let mut buffers = ledger.phases.iter().flat_map(|p| &p.buffers);
+    buffers.find(|b| b.what == what).map_or(0, |b| b.bytes)
+}
+
 #[test]
 fn full_fine_tuning_of_1_5_b_with_its_reference_fits_into_70_gib() {
     let model = qwen();
     assert_eq!(model.parameters, 1_543_714_304);
-    let ledger = ledger::training(&model, &step(4096, Keep::All, true, true));
+    let ledger = ledger::training(&model, &step(4096, Keep::All, true));
     let phases: Vec<(&str, f64)> = ledger
         .phases
         .iter()
@@ -88,6 +97,7 @@ fn full_fine_tuning_of_1_5_b_with_its_reference_fits_into_70_gib() {
         [
             ("forward", 43.1),
             ("head, backward", 47.4),
+            ("rows of the head, backward", 44.2),
             ("blocks, backward", 44.2),
             ("update", 34.6)
         ]
@@ -111,10 +121,10 @@ fn full_fine_tuning_of_1_5_b_with_its_reference_fits_into_70_gib() {
     assert_eq!(of("tapes of the blocks"), 10.6);
     // Six of 883 rows of 151,936 logits.
     assert_eq!(of("chunk of logits and its gradient"), 3.2);
-    let recomputed = ledger::training(&model, &step(4096, Keep::States, true, true));
+    let recomputed = ledger::training(&model, &step(4096, Keep::States, true));
     assert_eq!(gigabytes(recomputed.bytes()), 36.8);
     // What does not fit says so before it runs: all of 16,384 tokens at once, without recompute.
-    let long = ledger::training(&model, &step(16_384, Keep::All, true, true));
+    let long = ledger::training(&model, &step(16_384, Keep::All, true));
     assert_eq!(gigabytes(long.bytes()), 83.9);
 }
 
@@ -125,7 +135,7 @@ fn a_gpu_has_room_for_1_5_b_in_both_numbers_and_for_more_tokens_in_bf16() {
     let peak = |tokens, keep, numerics| {
         let how = Training {
             by: kernels(numerics),
-            ..step(tokens, keep, true, true)
+            ..step(tokens, keep, true)
         };
         let ledger = ledger::training(&model, &how);
         let bytes = ledger.bytes() as f64 / f64::from(1 << 30);
@@ -148,26 +158,24 @@ fn a_gpu_has_room_for_1_5_b_in_both_numbers_and_for_more_tokens_in_bf16() {
         assert!(peak(4096, Keep::All, numerics).0 <= 70.0);
     }
     assert!(peak(16_384, Keep::All, Numerics::Bf16).0 <= 70.0);
-    // What stays takes as much in both: masters, moments and gradient in f32, and two copies more in f32, or three in bf16.
+    // What stays while it samples takes as much in both: masters and moments in f32, and one copy more in f32, or two in bf16.
     let resident = |numerics| {
         let how = Training {
             by: kernels(numerics),
-            ..step(1, Keep::States, true, true)
+            ..step(1, Keep::States, true)
         };
-        let buffers = ledger::beside(&model, &how);
-        buffers.iter().map(|b| b.bytes).sum::<u64>()
+        bytes(&Beside::trained(&model, &how))
     };
-    assert_eq!(resident(Numerics::F32), 20 * model.parameters);
-    assert_eq!(resident(Numerics::Bf16), 20 * model.parameters);
+    assert_eq!(resident(Numerics::F32), 16 * model.parameters);
+    assert_eq!(resident(Numerics::Bf16), 16 * model.parameters);
     // Below an adapter there is nothing but what products read.
     let lora = Training {
         adapter: 20_000_000,
         by: kernels(Numerics::Bf16),
-        ..step(1, Keep::States, true, true)
+        ..step(1, Keep::States, true)
     };
-    let buffers = ledger::beside(&model, &lora);
-    let all = buffers.iter().map(|b| b.bytes).sum::<u64>();
-    assert_eq!(all, 2 * model.parameters + 18 * 20_000_000);
+    let all = bytes(&Beside::trained(&model, &lora));
+    assert_eq!(all, 2 * model.parameters + 14 * 20_000_000);
 }
 
 /// Heads wider than any kernel is for are computed plainly, and the rest by kernels.
@@ -192,18 +200,14 @@ fn heads_without_kernels_are_said_to_be_plain() {
     let masks = |model: &Dims, by| {
         let how = Training {
             by,
-            ..step(4096, Keep::All, true, true)
+            ..step(4096, Keep::All, true)
         };
-        let ledger = ledger::training(model, &how);
-        ledger.phases[0].buffers.iter().any(|b| b.what == "masks")
+        held(&ledger::training(model, &how), "masks") > 0
     };
     let scores = |model: &Dims, by| {
-        let ledger = ledger::sampling(model, &[], &Sampling { by, ..rollouts() });
-        let step = ledger.phases.last().unwrap();
-        let buffers = step.buffers.iter();
-        buffers
-            .map(|b| b.what)
-            .any(|what| what == "scores of a step")
+        let beside = Beside::asked(model, by);
+        let how = rollouts(model, &beside, by, None, (256, 1024));
+        held(&how.ledger(model, &beside), "scores of a step") > 0
     };
     for (model, by, plain) in [
         (&narrow, kernels(Numerics::Bf16), false),
@@ -218,38 +222,30 @@ fn heads_without_kernels_are_said_to_be_plain() {
 #[test]
 fn the_cache_of_samples_is_what_a_card_has_left() {
     let (model, by) = (qwen(), kernels(Numerics::Bf16));
-    let gpu = DeviceName::Cuda(0);
-    let many = Sampling {
-        rows: 1024,
-        written: 4096,
-        by,
-        ..rollouts()
+    let many = |model: &Dims, total: u64, beside: &Beside| {
+        rollouts(model, beside, by, Some(total), (1024, 4096))
     };
-    let most = |total: u64, beside: &[Buffer]| {
-        ledger::cache_bytes(gpu, Some(total), &model, beside, &many)
-    };
-    assert_eq!(most(80 << 30, &[]), 40 << 30);
+    let asked = Beside::asked(&model, by);
+    assert_eq!(many(&model, 80 << 30, &asked).cache_bytes, 40 << 30);
     let how = Training {
         by,
-        ..step(4096, Keep::All, true, true)
+        ..step(4096, Keep::All, true)
     };
-    let beside = ledger::beside(&model, &how);
-    let stays: u64 = beside.iter().map(|b| b.bytes).sum();
-    for total in [40 << 30, 48 << 30, 80 << 30] {
-        let cache = most(total, &beside);
-        assert!(cache <= (total * 9 / 10).saturating_sub(stays) && cache <= total / 2);
-        let rollouts = Sampling {
-            cache_bytes: cache,
-            ..many
-        };
-        let all = ledger::sampling(&model, &beside, &rollouts).bytes();
+    let beside = Beside::trained(&model, &how);
+    for total in [36 << 30, 48 << 30, 64 << 30] {
+        let how = many(&model, total, &beside);
+        let (cache, room) = (how.cache_bytes, total * 9 / 10);
+        assert!(cache <= room.saturating_sub(bytes(&beside)) && cache <= total / 2);
+        let all = how.ledger(&model, &beside).bytes();
         // But for the page that nobody reads.
-        let room = total * 9 / 10;
         assert!(all <= room + (8 << 20), "{all} of {room}");
-        assert!(all + (6 << 30) > room, "{all} of {room}");
+        assert!(
+            all + (1 << 30) > room || cache == total / 2,
+            "{all} of {room}"
+        );
     }
     // Nothing is left: the longest row has its pages, and what is there says so.
-    assert_eq!(most(24 << 30, &beside), 0);
+    assert_eq!(many(&model, 24 << 30, &beside).cache_bytes, 0);
     // Of few words, with heads of a width that has no kernels, there are scores of as many rows as there are, and not as there might be.
     let small = Dims {
         parameters: 3_000_000,
@@ -262,44 +258,95 @@ fn the_cache_of_samples_is_what_a_card_has_left() {
         kv: 96,
         normed: false,
     };
-    let cache = ledger::cache_bytes(gpu, Some(24 << 30), &small, &[], &many);
-    assert_eq!(cache, 12 << 30);
+    let how = many(&small, 24 << 30, &Beside::asked(&small, by));
+    assert_eq!(how.cache_bytes, 12 << 30);
     // Elsewhere nobody asks.
-    let here = ledger::cache_bytes(DeviceName::Candle, None, &model, &beside, &many);
-    assert_eq!(here, 1 << 32);
+    let (here, lengths) = (Place::new(DeviceName::Candle, None), || {
+        [(600, 8)].into_iter()
+    });
+    let here = Sampling::new((here, None), (&model, &beside), lengths, (256, 1024));
+    assert_eq!(here.cache_bytes, 1 << 32);
 }
 
 /// Where pages are few a row leaves them, and is computed again with all that it says so far: with the adapter on, as it was sampled.
 #[test]
 fn rows_that_leave_their_pages_are_computed_whole() {
     let (model, by) = (qwen(), kernels(Numerics::Bf16));
-    let how = Sampling {
-        rows: 64,
-        written: 30_000,
-        by,
-        ..rollouts()
-    };
     let adapter = Training {
         adapter: 20_000_000,
         by,
-        ..step(4096, Keep::All, false, true)
+        ..step(4096, Keep::All, false)
     };
-    let adapted = ledger::beside(&model, &adapter);
-    let passing = |beside: &[Buffer], cache_bytes: u64, what: &str| {
-        let how = Sampling { cache_bytes, ..how };
-        let ledger = ledger::sampling(&model, beside, &how);
-        let prompts = ledger.phases.iter().find(|p| p.name == "prompts");
-        let of = prompts.unwrap().buffers.iter().find(|b| b.what == what);
-        of.unwrap().bytes
+    let asked = Beside::asked(&model, by);
+    let adapted = Beside::trained(&model, &adapter);
+    let passing = |beside: &Beside, cache_bytes: u64, what: &str| {
+        let mut how = rollouts(&model, beside, by, None, (8, 30_000));
+        how.cache_bytes = cache_bytes;
+        held(&how.ledger(&model, beside), what)
     };
     let kept = "keys and values of prompts";
     // Of each token two sides of 256 numbers in 28 blocks.
     let token = 28 * 2 * 256 * 2;
-    assert_eq!(passing(&[], u64::MAX, kept), 4096 * token);
-    assert_eq!(passing(&[], 8 << 30, kept), (600 + 30_000 - 1) * token);
+    // Eight samples of two prompts at most.
+    assert_eq!(passing(&asked, u64::MAX, kept), 2 * 600 * token);
+    assert_eq!(passing(&asked, 2 << 30, kept), (600 + 30_000 - 1) * token);
     let block = "a block forward";
-    let [bare, adapted] = [&[][..], &adapted].map(|beside| passing(beside, u64::MAX, block));
+    let [bare, adapted] = [&asked, &adapted].map(|beside| passing(beside, u64::MAX, block));
     assert!(adapted > bare, "{adapted} and {bare}");
+}
+
+/// A cache that has the pages of rows that follow each other may still have too few for those that go together: long samples of many
+/// prompts, each with the pages of its own.
+#[test]
+fn rows_of_many_prompts_may_leave_the_pages_of_rows_that_follow_each_other() {
+    let (model, by) = (qwen(), kernels(Numerics::Bf16));
+    let beside = Beside::asked(&model, by);
+    let whole = |samples| {
+        let lengths = || std::iter::repeat_n((600, samples), 20);
+        let device = (Place::new(DeviceName::Cuda(0), None), Some(140 << 30));
+        let how = Sampling::new(device, (&model, &beside), lengths, (16, 5000));
+        held(&how.ledger(&model, &beside), "keys and values of prompts")
+    };
+    let token = 28 * 2 * 256 * 2;
+    assert_eq!(whole(1), 4096 * token);
+    assert_eq!(whole(8), (600 + 5000 - 1) * token);
+}
+
+/// A block that was not kept is computed forward again on the way back, beside what the head keeps.
+#[test]
+fn a_block_that_is_computed_again_is_counted_forward_on_the_way_back() {
+    let model = qwen();
+    let how = Training {
+        adapter: 20_000_000,
+        by: kernels(Numerics::Bf16),
+        ..step(8192, Keep::States, false)
+    };
+    let ledger = ledger::training(&model, &how);
+    let [forward, back] = ["forward", "blocks, backward"].map(|name| {
+        let phase = ledger.phases.iter().find(|p| p.name == name);
+        phase.unwrap().bytes()
+    });
+    // Of the head last, normed and four numbers more; the gradient of the block's output, and that output.
+    let head = 4 * 8191 * (2 * 1536 + 4);
+    assert_eq!(back - forward, head + 2 * 4 * 8192 * 1536);
+}
+
+/// A prompt that is longer than others decides what a row has; how many begin together is decided by the shortest.
+#[test]
+fn prompts_of_other_lengths_are_counted_by_their_own() {
+    let (model, by) = (qwen(), kernels(Numerics::Bf16));
+    let beside = Beside::asked(&model, by);
+    let logits = |lengths: &[usize]| {
+        let lengths = || lengths.iter().map(|n| (*n, 1));
+        let device = (Place::new(DeviceName::Cuda(0), None), None);
+        let how = Sampling::new(device, (&model, &beside), lengths, (64, 2));
+        held(&how.ledger(&model, &beside), "logits of prompts")
+    };
+    let row = 2 * 4 * model.vocabulary;
+    assert_eq!(logits(&[2000; 64]), 2 * row);
+    assert_eq!(logits(&[2000, 100, 100, 100]), 4 * row);
+    // One of a token has nothing before it, and takes what any other does.
+    assert_eq!(logits(&[1]), row);
 }
 
 /// `PIPE_KERNELS=plain`: a GPU holds what candle's operations make, and a record says that they computed.
@@ -342,7 +389,7 @@ fn a_card_takes_as_many_tokens_as_its_memory_and_the_shapes_allow() {
     };
     let how = |keep, numerics| Training {
         by: kernels(numerics),
-        ..step(1, keep, true, true)
+        ..step(1, keep, true)
     };
     let gib = |n: u64| Some(n << 30);
     let gpu = DeviceName::Cuda(0);
@@ -377,74 +424,72 @@ fn a_card_takes_as_many_tokens_as_its_memory_and_the_shapes_allow() {
 #[test]
 fn what_is_not_trained_has_no_moments_and_no_second_copy() {
     let model = qwen();
-    let full = ledger::training(&model, &step(2048, Keep::All, true, false));
+    let full = ledger::training(&model, &step(2048, Keep::All, true));
     let adapter = Training {
         adapter: 20_000_000,
-        ..step(2048, Keep::All, true, false)
+        ..step(2048, Keep::All, true)
     };
     let lora = ledger::training(&model, &adapter);
-    let named = |l: &ledger::Ledger, what: &str| {
-        l.phases[0]
-            .buffers
-            .iter()
-            .find(|b| b.what == what)
-            .map(|b| b.bytes)
-    };
-    assert_eq!(named(&lora, "first moments"), Some(80_000_000));
+    assert_eq!(held(&lora, "first moments"), 80_000_000);
     // The reference of an adapter is the model with the adapter off.
-    assert_eq!(named(&lora, "reference"), None);
-    assert_eq!(named(&full, "reference"), Some(4 * model.parameters));
+    assert_eq!(held(&lora, "reference"), 0);
+    assert_eq!(held(&full, "reference"), 4 * model.parameters);
     assert!(lora.bytes() < full.bytes() - 4 * 4 * 1_500_000_000);
 }
 
-fn rollouts() -> Sampling {
-    Sampling {
-        rows: 256,
-        samples: 8,
-        prompt: 600,
-        written: 1024,
-        together: ledger::TOGETHER,
-        logits_at_once: logits_at_once(),
-        cache_bytes: u64::MAX,
-        by: PLAIN,
-    }
+/// Eight samples each of more prompts of 600 tokens than begin together on a GPU of so many bytes: of so many rows, of so many tokens.
+fn rollouts(
+    model: &Dims,
+    beside: &Beside,
+    by: By,
+    total: Option<u64>,
+    rows: (usize, usize),
+) -> Sampling {
+    let place = Place::new(DeviceName::Cuda(0), Some(by.numerics));
+    let choice = if by.kernels {
+        Choice::Usual
+    } else {
+        Choice::Plain
+    };
+    let lengths = || std::iter::repeat_n((600, 8), 1000);
+    launch::by(choice, || {
+        Sampling::new((place, total), (model, beside), lengths, rows)
+    })
 }
 
 #[test]
 fn rollouts_take_the_cache_of_their_rows() {
-    let (model, how) = (qwen(), rollouts());
-    let ledger = ledger::sampling(&model, &[], &how);
-    let cache = ledger.phases[0]
-        .buffers
-        .iter()
-        .find(|b| b.what == "cache")
-        .unwrap();
+    let model = qwen();
+    let beside = Beside::asked(&model, PLAIN);
+    let of = |samples: usize, numerics, cache_bytes| {
+        let place = Place::new(DeviceName::Cuda(0), Some(numerics));
+        let lengths = || std::iter::repeat_n((600, samples), 1000);
+        let device = (place, None);
+        let mut how = launch::by(Choice::Plain, || {
+            Sampling::new(device, (&model, &beside), lengths, (256, 1024))
+        });
+        how.cache_bytes = cache_bytes;
+        how
+    };
+    let ledger = of(8, Numerics::F32, u64::MAX).ledger(&model, &beside);
+    let cache = held(&ledger, "cache");
     // 57,344 bytes a token of 28 blocks, in single precision. A row has five pages besides two full ones of its prompt, which eight
     // share; eight rows may be of two prompts, so there is one more than fills the rows. One page is nobody's.
     let page = 256 * 57_344;
-    assert_eq!(cache.bytes, (256 * 5 + 33 * 2 + 1) * page);
+    assert_eq!(cache, (256 * 5 + 33 * 2 + 1) * page);
     // Each with a prompt of its own.
-    let alone = ledger::sampling(&model, &[], &Sampling { samples: 1, ..how });
-    assert_eq!(alone.bytes() - ledger.bytes(), (256 - 33) * 2 * page);
+    let alone = of(1, Numerics::F32, u64::MAX).ledger(&model, &beside);
+    assert_eq!(held(&alone, "cache") - cache, (256 - 33) * 2 * page);
     // Where they may take less, rows wait.
-    let less = Sampling {
-        cache_bytes: 100 * page + 1,
-        ..how
-    };
-    let less = ledger::sampling(&model, &[], &less);
-    let less = less.phases[0].buffers.iter().find(|b| b.what == "cache");
-    assert_eq!(less.unwrap().bytes, (100 + 1) * page);
-    let beside = ledger::beside(&model, &step(4096, Keep::All, true, true));
-    let both = ledger::sampling(&model, &beside, &how);
-    assert_eq!(both.bytes() - ledger.bytes(), 4 * 4 * model.parameters);
+    let less = of(8, Numerics::F32, 100 * page + 1).ledger(&model, &beside);
+    assert_eq!(held(&less, "cache"), (100 + 1) * page);
+    let training = Beside::trained(&model, &step(4096, Keep::All, true));
+    let both = of(8, Numerics::F32, u64::MAX).ledger(&model, &training);
+    // Its reference and its moments; what it has no gradient of yet, it has none.
+    assert_eq!(both.bytes() - ledger.bytes(), 3 * 4 * model.parameters);
     // In bf16 half of it.
-    let by = By {
-        numerics: Numerics::Bf16,
-        ..PLAIN
-    };
-    let halved = ledger::sampling(&model, &[], &Sampling { by, ..how });
-    let halved = halved.phases[0].buffers.iter().find(|b| b.what == "cache");
-    assert_eq!(halved.unwrap().bytes, cache.bytes / 2);
+    let halved = of(8, Numerics::Bf16, u64::MAX).ledger(&model, &beside);
+    assert_eq!(held(&halved, "cache"), cache / 2);
 }
 
 /// What makes a kind's model compute here, where its example leaves that to others.

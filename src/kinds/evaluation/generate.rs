@@ -469,11 +469,10 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         let prices = preview.exec::<Exec>()?.served.endpoint.prices();
         work.calls = answers.map(|n| estimate::calls(n, asked, most, &prices));
     } else if let Some(model) = preview.expected("model").model {
-        let rows = answers.unwrap_or(f64::MAX);
-        let rows = rows.min(preview.exec::<Exec>()?.sample_rows as f64);
         let rows = estimate::device::Rows {
-            rows,
+            prompts: prompts.rows.unwrap_or(f64::MAX),
             samples: p.samples as f64,
+            at_once: preview.exec::<Exec>()?.sample_rows,
             prompt: asked,
             written: most,
         };

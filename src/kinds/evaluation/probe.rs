@@ -292,8 +292,9 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
     if let Some(model) = preview.expected("model").model {
         work.flop += estimate::sample_flop(&model, n * (asked + most));
         let rows = estimate::device::Rows {
-            rows: n.min(model_io::BATCH_ROWS as f64),
+            prompts: n / p.samples as f64,
             samples: p.samples as f64,
+            at_once: model_io::BATCH_ROWS,
             prompt: asked,
             written: most,
         };

@@ -150,7 +150,6 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         reference: false,
         rows: 2.0 * p.batch as f64,
         longest: (estimate::PROMPT + longest).min(p.max_tokens as f64),
-        entropy: false,
     };
     let last = p.layers.iter().max().map_or(0.0, |last| *last as f64);
     let blocks = match p.drop_later_blocks {

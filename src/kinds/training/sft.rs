@@ -263,9 +263,8 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         reference: false,
         rows: p.batch as f64,
         longest,
-        entropy: false,
     };
-    estimate::device::train(&mut work, preview, &model, &how, None);
+    estimate::device::train(&mut work, preview, &model, &how, &[]);
     if let (Some(rows), Some(tokens)) = (given.rows, given.tokens) {
         let seen = rows * tokens.min(p.max_tokens as f64) * p.epochs;
         work.flop = estimate::train_flop(&model, p.lora.is_some(), seen);

@@ -73,8 +73,9 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         // Of every sort so many questions: facts, the rule, two of references, and each number of lookups from none on.
         let sorts = 4 + p.depth + 2;
         let rows = estimate::device::Rows {
-            rows: (p.n * sorts).min(model_io::BATCH_ROWS) as f64,
+            prompts: (p.n * sorts) as f64,
             samples: 1.0,
+            at_once: model_io::BATCH_ROWS,
             prompt: estimate::PROMPT,
             written: MAX_NEW_TOKENS as f64,
         };

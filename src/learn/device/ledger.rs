@@ -10,25 +10,18 @@ mod block;
 mod buffers;
 mod sampling;
 
-use block::{block_backward, block_forward, masks};
+use block::Pass;
 use buffers::{BF16, F32, buffer};
 
 pub use buffers::{Buffer, By, Dims};
 
-pub use asked::{Reading, Slope, reading, rerouting, slope};
-pub use sampling::{Sampling, TOGETHER, cache_bytes, sampling};
+pub use asked::{Reading, Slope, reading, slope};
+pub use sampling::{Beside, Sampling};
 
 use crate::adapter::Adapter;
 use crate::decoder::Keep;
-use crate::device::ragged::{GPU_LOGITS, Workspace};
-use crate::device::states;
+use crate::device::{ragged, states};
 use base::device::{DeviceName, Numerics};
-
-/// The phase in which gradients go through the blocks.
-const BLOCKS: &str = "blocks, backward";
-
-/// The buffer of an adapter, with which products are computed in pieces.
-const ADAPTER: &str = "adapter";
 
 /// A place where memory is highest, and what is there.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,11 +72,19 @@ pub struct Training {
     pub tokens: u64,
     pub scored: u64,
     pub longest: u64,
-    /// The objective has a slope by the entropy.
-    pub entropy: bool,
     /// Of the workspace.
     pub logits_at_once: u64,
     pub by: By,
+}
+
+impl Training {
+    /// Numbers that are trained.
+    fn trained(&self, model: &Dims) -> u64 {
+        match self.adapter {
+            0 => model.parameters,
+            adapter => adapter,
+        }
+    }
 }
 
 /// Tokens of sequences that are read together, unless one has more.
@@ -91,11 +92,7 @@ pub const READ_TOGETHER: u64 = states::TOGETHER as u64;
 
 /// Logits that exist at the same time on such a device: see `Workspace::of`.
 pub fn logits_at_once(device: DeviceName) -> u64 {
-    let most = match device.is_gpu() {
-        true => GPU_LOGITS,
-        false => Workspace::default().logits_at_once,
-    };
-    most as u64
+    ragged::logits_at_once(device.is_gpu()) as u64
 }
 
 /// Numbers of an adapter.
@@ -106,66 +103,73 @@ pub fn numbers(adapter: &Adapter) -> u64 {
 
 /// A training step.
 pub fn training(model: &Dims, how: &Training) -> Ledger {
-    let Training { tokens, by, .. } = *how;
-    let (full, tape) = (how.adapter == 0, model.tape(by));
-    let resident = resident(model, how);
-    let states = buffer("hidden states", tokens * (model.layers + 1) * model.hidden);
+    let full = how.adapter == 0;
+    let pass = Pass {
+        model,
+        by: how.by,
+        tokens: how.tokens,
+        longest: how.longest,
+        adapted: !full,
+    };
+    let mut resident = resident(model, how);
+    resident.push(buffer("gradient", how.trained(model)));
     let (kept, again) = match how.keep {
         Keep::All => (model.layers, 0),
         Keep::States => (0, 1),
     };
-    let of_blocks = |what, blocks: u64| Buffer {
-        what,
-        bytes: tokens * blocks * tape,
-    };
-    let tapes = of_blocks("tapes of the blocks", kept);
+    let states = pass.states("hidden states", model.layers + 1);
+    let tapes = pass.tape("tapes of the blocks", kept);
+    let kept = [&resident[..], &[states, tapes, pass.masks()]].concat();
     // `Kept`: last, normed, r, targets, lse, entropy.
     let head = buffer("head's tape", how.scored * (2 * model.hidden + 4));
-    let masks = masks(model, by, tokens, how.longest);
-    let mut kept = resident.clone();
-    kept.extend([states, tapes, masks]);
-    let forward = block_forward(model, by, tokens, how.longest, !full);
-    let with_head: Vec<Buffer> = kept.iter().copied().chain([head]).collect();
-    let back = [
-        of_blocks("a block computed again", again),
-        block_backward(model, by, tokens, how.longest, full),
-    ];
+    let with_head = [&kept[..], &[head]].concat();
+    let forward = [pass.tape("tape of a block", again), pass.forward()];
+    // The gradient of normed rows and of those before; that with zeros for rows that predict nothing, and every row's. Plainly beside
+    // the slope and two of its products.
+    let of_rows = if how.by.kernels { 3 } else { 5 } * how.scored * model.hidden;
+    let of_rows = [buffer("gradients of normed rows", of_rows)];
+    let mut back = pass.backward(full);
+    if how.keep == Keep::States {
+        // Forward again first, beside the gradient of its output and that output.
+        let beside = 2 * F32 * how.tokens * model.hidden;
+        back.bytes = back.bytes.max(pass.forward().bytes + beside);
+    }
+    let back = [pass.tape("a block computed again", again), back];
     Ledger::default()
-        .with(
-            "forward",
-            &kept,
-            &[of_blocks("tape of a block", again), forward],
-        )
+        .with("forward", &kept, &forward)
         .with("head, backward", &with_head, &head_backward(model, how))
-        .with(BLOCKS, &with_head, &back)
+        .with("rows of the head, backward", &with_head, &of_rows)
+        .with("blocks, backward", &with_head, &back)
         .with("update", &resident, &[update(model, how)])
 }
 
 fn head_backward(model: &Dims, how: &Training) -> [Buffer; 3] {
-    let (by, full) = (how.by, how.adapter == 0);
+    let full = how.adapter == 0;
     let rows = rows_of_logits(model, how.scored, how.logits_at_once);
-    let rounded = by.numerics == Numerics::Bf16;
-    // A kernel's gradient takes the place of the logits in f32, and is beside them in bf16. Plainly, with entropy: logp, p, above, slope,
-    // its sum with dlogp, minus; without: logp, p, minus, its negative, dz; and dz rounded and wide again.
-    let of_logit = match (by.kernels, rounded) {
-        (true, false) => F32,
-        (true, true) => F32 + BF16,
-        (false, false) => F32 * if how.entropy { 6 } else { 5 },
-        (false, true) => F32 * 6 + BF16,
-    };
     // Plainly dz^T x, and its sum with what was there; cuBLAS adds in place.
-    let of_table = if full && !by.kernels { 2 } else { 0 };
+    let of_table = if full && !how.by.kernels { 2 } else { 0 };
     [
-        Buffer {
-            what: "chunk of logits and its gradient",
-            bytes: of_logit * rows * model.vocabulary,
-        },
+        slopes_of_logits(model, how.by, rows),
         buffer(
             "gradient of the head's matrix",
             of_table * model.vocabulary * model.hidden,
         ),
-        buffer("gradients of normed rows", 2 * how.scored * model.hidden),
+        buffer("gradients of normed rows", how.scored * model.hidden),
     ]
+}
+
+/// A chunk of logits and its gradient. A kernel's takes the place of the logits in f32, and is beside them in bf16. Plainly, with entropy:
+/// logp, p, above, slope, its sum with dlogp, minus; without: logp, p, minus, its negative, that with the targets, dz.
+fn slopes_of_logits(model: &Dims, by: By, rows: u64) -> Buffer {
+    let of_logit = match (by.kernels, by.numerics) {
+        (true, Numerics::F32) => F32,
+        (true, Numerics::Bf16) => F32 + BF16,
+        (false, _) => 6 * F32,
+    };
+    Buffer {
+        what: "chunk of logits and its gradient",
+        bytes: of_logit * rows * model.vocabulary,
+    }
 }
 
 /// A kernel updates in place; then clipping is what takes most, which makes a scaled gradient. Plainly m and v anew, slope, step and
@@ -177,10 +181,10 @@ fn update(model: &Dims, how: &Training) -> Buffer {
     buffer("the largest matrix anew", times * largest)
 }
 
-/// What stays from step to step.
+/// What stays from step to step: all but the gradient, which is gone after an update and made anew for the next window.
 fn resident(model: &Dims, how: &Training) -> Vec<Buffer> {
     let (by, full) = (how.by, how.adapter == 0);
-    let trained = if full { model.parameters } else { how.adapter };
+    let trained = how.trained(model);
     let weights = match full {
         true => buffer("weights", model.parameters),
         false => by.frozen("weights", model),
@@ -191,23 +195,17 @@ fn resident(model: &Dims, how: &Training) -> Vec<Buffer> {
     };
     vec![
         weights,
-        buffer(ADAPTER, how.adapter),
+        buffer("adapter", how.adapter),
         by.rounded("what is trained, in bf16", trained),
         reference,
         buffer("first moments", trained),
         buffer("second moments", trained),
-        buffer("gradient", trained),
     ]
 }
 
 /// Rows whose logits exist at the same time: `HeadTape::chunk`.
 fn rows_of_logits(model: &Dims, rows: u64, at_once: u64) -> u64 {
     (at_once / model.vocabulary.max(1)).max(1).min(rows)
-}
-
-/// The buffers of a training that stay while it samples.
-pub fn beside(model: &Dims, how: &Training) -> Vec<Buffer> {
-    resident(model, how)
 }
 
 /// Samples and steps of one node in turn.

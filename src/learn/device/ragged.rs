@@ -22,14 +22,16 @@ pub struct Workspace {
 }
 
 impl Default for Workspace {
-    /// 128 MB of logits.
     fn default() -> Workspace {
-        Workspace::new(1 << 25)
+        Workspace::new(logits_at_once(false))
     }
 }
 
-/// Logits on a GPU: 512 MB, and a few times that while they are computed with. Far fewer than candle's kernels count in 32 bits.
-pub(super) const GPU_LOGITS: usize = 1 << 27;
+/// Logits that exist at the same time: 128 MB; on a GPU 512 MB, and a few times that while they are computed with. Far fewer than
+/// candle's kernels count in 32 bits.
+pub(super) fn logits_at_once(gpu: bool) -> usize {
+    if gpu { 1 << 27 } else { 1 << 25 }
+}
 
 /// Keys and values of rows that are sampled together, but on a GPU: 4 GiB.
 pub(super) const CACHE: u64 = 1 << 32;
@@ -46,10 +48,7 @@ struct Table {
 impl Workspace {
     /// What suits this device.
     pub(super) fn of(device: &Device) -> Workspace {
-        match device {
-            Device::Cpu => Workspace::default(),
-            _ => Workspace::new(GPU_LOGITS),
-        }
+        Workspace::new(logits_at_once(!device.is_cpu()))
     }
 
     /// The head holds that many logits (numbers, not rows) at once; a row is never cut.

@@ -13,7 +13,7 @@ use crate::batch::MICRO_TOKENS;
 use crate::config::Config;
 use crate::decoder::Keep;
 use crate::device::card;
-use crate::device::ledger::{self, Buffer, By, Dims, Sampling, TOGETHER as PROMPTS, Training};
+use crate::device::ledger::{self, Beside, Dims, Sampling, Training};
 use crate::device::room;
 use crate::device::states::TOGETHER;
 use crate::sample::{Options, Request};
@@ -48,7 +48,6 @@ impl Steps<'_> {
             tokens: 0,
             scored: 0,
             longest: 0,
-            entropy: true,
             logits_at_once: ledger::logits_at_once(device),
             by: Place::new(device, Some(self.numerics)).into(),
         }
@@ -64,11 +63,10 @@ pub fn tokens(device: &Device, config: &Config, how: &Steps) -> usize {
 /// A device that samples, and what stays there besides.
 #[derive(Debug)]
 pub struct Sampler {
-    device: DeviceName,
+    place: Place,
     total: Option<u64>,
     model: Dims,
-    beside: Vec<Buffer>,
-    by: By,
+    beside: Beside,
 }
 
 impl Sampler {
@@ -76,40 +74,30 @@ impl Sampler {
     pub fn of_trained(device: &Device, config: &Config, how: &Steps) -> Sampler {
         let training = how.training(room::name(device));
         Sampler {
-            beside: ledger::beside(&config.into(), &training),
+            beside: Beside::trained(&config.into(), &training),
             ..Sampler::of_asked(device, config, how.numerics)
         }
     }
 
     /// Of a model that is only asked.
     pub fn of_asked(device: &Device, config: &Config, numerics: Numerics) -> Sampler {
-        let name = room::name(device);
+        let place = Place::new(room::name(device), Some(numerics));
+        let model = config.into();
         Sampler {
-            device: name,
+            place,
             total: total(device),
-            model: config.into(),
-            beside: vec![],
-            by: Place::new(name, Some(numerics)).into(),
+            beside: Beside::asked(&model, place.into()),
+            model,
         }
     }
 
-    /// Bytes that the cache of these samples may take.
+    /// Bytes that the cache of these samples may take. Another one for every call: what passes beside it hangs on how many rows there are
+    /// and how long they may become, and of a small call a larger cache takes no more. The same call has the same, whatever came before.
     pub fn cache(&self, requests: &[Request], options: &Options) -> u64 {
-        let asked = || requests.iter().filter(|r| r.samples > 0);
-        let samples: usize = asked().map(|r| r.samples).sum();
-        let prompts = asked().map(|r| r.prompt.len());
-        let together: usize = prompts.clone().sum();
-        let how = Sampling {
-            rows: options.batch_rows.min(samples) as u64,
-            samples: (samples / asked().count().max(1)) as u64,
-            prompt: prompts.max().unwrap_or(0) as u64,
-            written: options.max_new_tokens as u64,
-            together: PROMPTS.min(together as u64),
-            logits_at_once: ledger::logits_at_once(self.device),
-            cache_bytes: 0,
-            by: self.by,
-        };
-        ledger::cache_bytes(self.device, self.total, &self.model, &self.beside, &how)
+        let lengths = || requests.iter().map(|r| (r.prompt.len(), r.samples));
+        let rows = (options.batch_rows, options.max_new_tokens);
+        let device = (self.place, self.total);
+        Sampling::new(device, (&self.model, &self.beside), lengths, rows).cache_bytes
     }
 }
 

@@ -1,16 +1,15 @@
 //! The pages of the sampler's cache: shared by the rows of a prompt, taken as a row reaches them, given back as it ends, waited
 //! for where there are too few.
 
-use std::collections::BTreeSet;
-
+use super::sampler::alike;
 use crate::numerics::{FAMILIES, tiny, weights};
 use candle_core::Device;
-use pipe::base::device::{Numerics, Place};
+use pipe::base::device::{DeviceName, Numerics, Place};
 use pipe::base::rng::Seed;
 use pipe::learn::batch::Row;
 use pipe::learn::config::Config;
 use pipe::learn::device::launch::{Choice as Kernels, by};
-use pipe::learn::device::ledger::{self, By, Dims, Sampling};
+use pipe::learn::device::ledger::{Beside, Dims, Sampling};
 use pipe::learn::device::sample::{Used, sample, width};
 use pipe::learn::device::{self, DeviceWeights, Workspace};
 use pipe::learn::learner::Policy;
@@ -32,12 +31,13 @@ fn request(length: usize, samples: usize, seed: u64) -> Request {
 }
 
 fn options(new: usize, rows: usize, stops: &[u32]) -> Options {
-    Options {
-        choice: Choice::plain(1.0),
-        max_new_tokens: new,
-        stop_ids: stops.iter().copied().collect::<BTreeSet<u32>>(),
-        batch_rows: rows,
-    }
+    super::sampler::options(Choice::plain(1.0), new, rows, stops)
+}
+
+/// One of the families that tests know, by its number.
+fn model(number: usize) -> Weights {
+    let (family, head) = FAMILIES[number];
+    weights(family, head)
 }
 
 /// Samples, and what they took of the cache.
@@ -58,36 +58,37 @@ fn run(
     (samples.expect("sampled"), workspace.used)
 }
 
-/// The same tokens, and log-probabilities within rounding.
-fn alike(ours: &[Vec<Sample>], theirs: &[Vec<Sample>], what: &str) {
-    assert_eq!(ours.len(), theirs.len(), "{what}");
-    for (i, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
-        assert_eq!(ours.len(), theirs.len(), "{what}: request {i}");
-        for (s, (a, b)) in ours.iter().zip(theirs).enumerate() {
-            assert_eq!(a.ids, b.ids, "{what}: request {i} sample {s}");
-            assert_eq!(a.finished, b.finished, "{what}: request {i} sample {s}");
-            let worst = a.logps.iter().zip(&b.logps);
-            let worst = worst.map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
-            assert!(worst < 2e-5, "{what}: request {i} sample {s}: {worst}");
-        }
-    }
+/// What is said in a cache of so many pages is what is said where there is room for all, and the same bytes each time. Gives what it
+/// took of the cache.
+fn in_pages(weights: &Weights, requests: &[Request], options: &Options, pages: usize) -> Used {
+    let (all, roomy) = run(weights, requests, options, None);
+    assert_eq!(roomy.left, 0, "there is room for all of them");
+    let few = || run(weights, requests, options, Some(pages * roomy.bytes));
+    let (ours, used) = few();
+    alike(&ours, &all, &format!("{pages} pages"));
+    assert!(used.most <= used.pages, "{used:?}");
+    assert_eq!(few(), (ours, used), "the same bytes twice");
+    used
 }
 
-fn by_kernels(weights: &Weights, requests: &[Request], options: &Options) -> Vec<Vec<Sample>> {
+/// What is said is what the CPU's sampler says. Gives what it took of the cache.
+fn on_cpu(weights: &Weights, requests: &[Request], options: &Options, what: &str) -> Used {
+    let (ours, used) = run(weights, requests, options, None);
     let nobody = &mut |_: &Tally| {};
-    on_kernels::sample(weights, requests, options, nobody, &|| false).expect("sampled")
+    let theirs = on_kernels::sample(weights, requests, options, nobody, &|| false);
+    alike(&ours, &theirs.expect("sampled"), what);
+    assert!(used.most <= used.pages, "{what}: {used:?}");
+    used
 }
 
 #[test]
 fn rows_of_a_prompt_share_the_pages_that_it_fills() {
-    for (family, head) in FAMILIES {
-        let weights = weights(family, head);
+    for number in 0..FAMILIES.len() {
+        let weights = model(number);
         let options = options(20, 64, &[7]);
         // Two full pages and 88 positions; what eight rows have besides is a page of each.
         let group = [request(2 * PAGE + 88, 8, 1)];
-        let (ours, shared) = run(&weights, &group, &options, None);
-        let theirs = by_kernels(&weights, &group, &options);
-        alike(&ours, &theirs, &format!("{family:?}"));
+        let shared = on_cpu(&weights, &group, &options, &format!("family {number}"));
         assert_eq!((shared.most, shared.pages), (2 + 8, 2 + 8));
         // As many prompts of their own share nothing.
         let apart: Vec<Request> = (0..8).map(|i| request(2 * PAGE + 88, 1, i)).collect();
@@ -104,28 +105,42 @@ fn rows_of_a_prompt_share_the_pages_that_it_fills() {
     }
 }
 
+/// A prompt that ends where a page does, before and behind it, and one of a token alone.
 #[test]
-fn prompts_at_the_ends_of_pages_go_on_as_on_the_kernels() {
-    let (family, head) = FAMILIES[1];
-    let weights = weights(family, head);
+fn prompts_at_the_ends_of_pages_go_on_as_on_the_cpu() {
     let lengths = [PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 1, 2 * PAGE - 3];
     let requests = lengths.iter().zip(0..);
     let requests: Vec<Request> = requests
         .map(|(&n, i)| request(n, 1 + i as usize % 3, i))
         .collect();
     for (new, rows) in [(1, 64), (2, 64), (30, 64), (30, 2), (300, 5)] {
-        let options = options(new, rows, &[]);
-        let (ours, used) = run(&weights, &requests, &options, None);
         let what = format!("{new} tokens of {rows} rows");
-        alike(&ours, &by_kernels(&weights, &requests, &options), &what);
-        assert!(used.most <= used.pages, "{what}: {used:?}");
+        on_cpu(&model(1), &requests, &options(new, rows, &[]), &what);
     }
+}
+
+/// A prompt without a second position fills no page and shares none: each of its samples has it in a page of its own, whatever goes with
+/// it, and where pages are few it begins, waits and is computed again as others are.
+#[test]
+fn a_prompt_of_one_token_has_pages_as_any_other() {
+    let weights = model(1);
+    let one = [request(1, 4, 1)];
+    for (new, pages) in [(1, 1), (2, 1), (PAGE, 1), (PAGE + 1, 2)] {
+        let what = format!("{new} tokens");
+        let used = on_cpu(&weights, &one, &options(new, 64, &[]), &what);
+        assert_eq!((used.pages, used.most), (4 * pages, 4 * pages), "{what}");
+        assert_eq!(used.taken, 4 * pages, "{what}");
+    }
+    // Beside a longer one, whose products have its row in the middle.
+    let beside = [request(40, 2, 2), request(1, 3, 1), request(PAGE + 7, 2, 3)];
+    on_cpu(&weights, &beside, &options(12, 64, &[7]), "beside others");
+    let used = in_pages(&weights, &beside, &options(12, 64, &[7]), 2);
+    assert_eq!(used.pages, 2);
 }
 
 #[test]
 fn where_pages_are_few_rows_wait_and_say_the_same() {
-    let (family, head) = FAMILIES[2];
-    let weights = weights(family, head);
+    let weights = model(2);
     let requests = [
         request(PAGE + 20, 6, 1),
         request(30, 4, 2),
@@ -133,20 +148,13 @@ fn where_pages_are_few_rows_wait_and_say_the_same() {
         request(PAGE, 3, 4),
     ];
     let options = options(40, 64, &[7, 9]);
-    let (all, roomy) = run(&weights, &requests, &options, None);
-    alike(
-        &all,
-        &by_kernels(&weights, &requests, &options),
-        "all at once",
-    );
+    let roomy = on_cpu(&weights, &requests, &options, "all at once");
     // (1 + 6) + 4 + (2 + 5) + (1 + 3)
     assert_eq!(roomy.pages, 22);
     // The longest row has three pages, so it begins with three; with one less than wanted somebody waits.
     for pages in [0, 3, 4, 7, 21] {
-        let (few, used) = run(&weights, &requests, &options, Some(pages * roomy.bytes));
+        let used = in_pages(&weights, &requests, &options, pages);
         assert_eq!(used.pages, pages.max(3));
-        assert!(used.most <= used.pages, "{used:?}");
-        alike(&few, &all, &format!("{pages} pages"));
     }
 }
 
@@ -155,8 +163,7 @@ fn where_pages_are_few_rows_wait_and_say_the_same() {
 /// samples share that.
 #[test]
 fn samples_begin_by_the_length_to_expect_and_the_youngest_leave_their_pages() {
-    let (family, head) = FAMILIES[2];
-    let weights = weights(family, head);
+    let weights = model(2);
     let of = |length: usize| -> Vec<Request> { (0..12).map(|i| request(length, 5, i)).collect() };
     let penalty = Choice {
         repetition_penalty: 1.05,
@@ -175,16 +182,10 @@ fn samples_begin_by_the_length_to_expect_and_the_youngest_leave_their_pages() {
         let tokens: usize = all.iter().flatten().map(|sample| sample.ids.len()).sum();
         // One of e^2 is longer than twice the mean, and 3/2 of it are expected.
         let requests = of(filled + PAGE - (2 * tokens / 60).min(PAGE / 2));
-        let (all, roomy) = run(&weights, &requests, &options, None);
-        assert_eq!(roomy.left, 0, "there is room for all of them");
-        let bytes = Some(7 * roomy.bytes);
-        let (few, used) = run(&weights, &requests, &options, bytes);
+        let used = in_pages(&weights, &requests, &options, 7);
         println!("{tokens} tokens: {used:?}");
-        alike(&few, &all, "seven pages");
         assert_eq!((used.pages, used.most), (7, 7));
         assert!(used.left > 0, "{used:?}");
-        let (again, _) = run(&weights, &requests, &options, bytes);
-        assert_eq!(again, few, "the same bytes twice");
     }
 }
 
@@ -220,8 +221,7 @@ fn short(weights: &Weights) -> Vec<Request> {
 /// will. Nobody leaves.
 #[test]
 fn a_page_that_a_younger_row_was_promised_is_taken_before_its_work_is() {
-    let (family, head) = FAMILIES[2];
-    let weights = weights(family, head);
+    let weights = model(2);
     let one = |prompt: usize, from: usize, to: usize| {
         asked(&weights, (prompt, 1), |n| (from..=to).contains(&n[0]))
     };
@@ -232,25 +232,20 @@ fn a_page_that_a_younger_row_was_promised_is_taken_before_its_work_is() {
         one(PAGE - 5, 20, 30),
         one(PAGE - 15, 13, 16),
     ]);
-    let (all, roomy) = run(&weights, &requests, &few(), None);
-    let (ours, used) = run(&weights, &requests, &few(), Some(3 * roomy.bytes));
-    alike(&ours, &all, "three pages");
+    let used = in_pages(&weights, &requests, &few(), 3);
     assert_eq!((used.pages, used.most, used.left), (3, 3, 0));
 }
 
 /// A prompt whose samples still hold its pages is kept: without it there would be no page more.
 #[test]
 fn a_prompt_is_forgotten_where_that_frees_a_page() {
-    let (family, head) = FAMILIES[2];
-    let weights = weights(family, head);
+    let weights = model(2);
     let mut requests = short(&weights);
     requests.push(asked(&weights, (EDGE, 1), |n| n[0] >= 32));
     // Two of them begin beside the one above, of which one leaves its page to it.
     let group = (PAGE + 130, 3);
     requests.push(asked(&weights, group, |n| n[0] >= 32 && n[1] >= 32));
-    let (all, roomy) = run(&weights, &requests, &few(), None);
-    let (ours, used) = run(&weights, &requests, &few(), Some(4 * roomy.bytes));
-    alike(&ours, &all, "four pages");
+    let used = in_pages(&weights, &requests, &few(), 4);
     assert_eq!((used.pages, used.most, used.left), (4, 4, 1));
     // Eight, two, the page of the prompt and one of each sample; and two of the sample that left.
     assert_eq!(used.taken, 8 + 2 + 1 + 3 + 2);
@@ -258,8 +253,7 @@ fn a_prompt_is_forgotten_where_that_frees_a_page() {
 
 #[test]
 fn samples_that_left_their_pages_are_work_to_come() {
-    let (family, head) = FAMILIES[2];
-    let weights = weights(family, head);
+    let weights = model(2);
     let mut requests = short(&weights);
     requests.push(asked(&weights, (EDGE, 1), |n| n[0] >= 32));
     requests.push(asked(&weights, (30, 1), |n| n[0] >= 32));
@@ -281,21 +275,12 @@ fn samples_that_left_their_pages_are_work_to_come() {
 
 #[test]
 fn pages_of_rows_that_ended_are_taken_again() {
-    let (family, head) = FAMILIES[0];
-    let weights = weights(family, head);
     let requests: Vec<Request> = (0..6)
         .map(|i| request(PAGE + 3 + 3 * i, 4, i as u64))
         .collect();
-    let options = options(30, 6, &[7]);
-    let (ours, used) = run(&weights, &requests, &options, None);
-    alike(
-        &ours,
-        &by_kernels(&weights, &requests, &options),
-        "six at a time",
-    );
+    let used = on_cpu(&model(0), &requests, &options(30, 6, &[7]), "six at a time");
     // Six rows and at most three prompts at a time, of 24 rows and six prompts.
     assert_eq!(used.pages, 6 + 3);
-    assert!(used.most <= used.pages);
     assert_eq!(used.taken, 24 + 6);
 }
 
@@ -322,31 +307,22 @@ fn a_row_s_bits_hang_on_the_width_and_not_on_its_neighbours() {
 
 #[test]
 fn what_is_planned_is_what_is_there() {
-    let (family, head) = FAMILIES[0];
-    let weights = weights(family, head);
+    let weights = model(0);
     let dims = Dims::from(&weights.config);
+    let place = Place::new(DeviceName::Candle, None);
+    let beside = Beside::asked(&dims, place.into());
     for (prompt, samples, prompts, rows, new) in [
         (PAGE + 9, 4, 3, 8, 20),
         (40, 1, 5, 3, 300),
         (2 * PAGE, 3, 4, 7, 5),
         (2 * PAGE, 3, 4, 1, 1),
+        (1, 3, 4, 7, PAGE + 1),
     ] {
         let requests: Vec<Request> = (0..prompts).map(|i| request(prompt, samples, i)).collect();
         let (_, used) = run(&weights, &requests, &options(new, rows, &[7]), None);
-        let how = Sampling {
-            rows: rows as u64,
-            samples: samples as u64,
-            prompt: prompt as u64,
-            written: new as u64,
-            together: ledger::TOGETHER,
-            logits_at_once: 1 << 20,
-            cache_bytes: u64::MAX,
-            by: By {
-                numerics: Numerics::F32,
-                kernels: false,
-            },
-        };
-        let ledger = ledger::sampling(&dims, &[], &how);
+        let lengths = || requests.iter().map(|r| (r.prompt.len(), r.samples));
+        let how = Sampling::new((place, None), (&dims, &beside), lengths, (rows, new));
+        let ledger = how.ledger(&dims, &beside);
         let buffers = ledger.phases[0].buffers.iter();
         let cache = buffers.into_iter().find(|b| b.what == "cache");
         let there = (used.pages + 1) * used.bytes;
@@ -354,11 +330,15 @@ fn what_is_planned_is_what_is_there() {
     }
 }
 
-/// Played for a while: five rows of two prompts, of which three share a page, and room for four.
+/// Played for a while: seven rows of three prompts, of which three share a page and two have one of a token, and room for four.
 pub(super) fn few_rows_say_by_kernels_what_they_say_without() {
     for (family, head) in &FAMILIES[..2] {
         let weights = weights(*family, *head);
-        let requests = [request(PAGE + 30, 3, 1), request(20, 2, 2)];
+        let requests = [
+            request(PAGE + 30, 3, 1),
+            request(1, 2, 3),
+            request(20, 2, 2),
+        ];
         for choice in [Choice::plain(0.8), Choice::greedy()] {
             let options = Options {
                 choice,
@@ -388,7 +368,11 @@ pub(super) fn few_rows_in_bf16_are_the_trainer_s() {
         };
         let weights = Weights::random(config, Seed::new(6));
         let mut there = device::asked(place, weights).expect("opened");
-        let requests = [request(PAGE + 30, 3, 1), request(20, 2, 2)];
+        let requests = [
+            request(PAGE + 30, 3, 1),
+            request(1, 2, 3),
+            request(20, 2, 2),
+        ];
         let (live, options) = (Policy::Live, options(6, 64, &[]));
         let samples = there.sample(live, &requests, &options, &mut |_| {}, &|| false);
         let samples = samples.expect("sampled");

@@ -19,7 +19,7 @@ use pipe::learn::sample::{self, NotFinite, Options, Request, Sample, Stopped};
 use pipe::learn::weights::Weights;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-fn options(choice: Choice, max_new_tokens: usize, batch_rows: usize, stops: &[u32]) -> Options {
+pub fn options(choice: Choice, max_new_tokens: usize, batch_rows: usize, stops: &[u32]) -> Options {
     Options {
         choice,
         max_new_tokens,
@@ -55,7 +55,7 @@ fn both(weights: Weights, adapter: Option<Adapter>) -> [Box<dyn Learner>; 2] {
 }
 
 /// Tokens alike, log-probabilities within rounding. Gives the worst difference of these.
-fn alike(ours: &[Vec<Sample>], theirs: &[Vec<Sample>], what: &str) -> f32 {
+pub fn alike(ours: &[Vec<Sample>], theirs: &[Vec<Sample>], what: &str) -> f32 {
     let mut worst = 0.0f32;
     assert_eq!(ours.len(), theirs.len(), "{what}");
     for (i, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {

@@ -343,10 +343,10 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
     for (part, given, written) in shares(&p, asked) {
         let model = preview.expected(part.block).model;
         if let (From::Model, Some(model)) = (part.from, model) {
-            let rows = proposals.unwrap_or(f64::MAX).min(BATCH_ROWS as f64);
             let rows = estimate::device::Rows {
-                rows,
+                prompts: proposals.unwrap_or(f64::MAX),
                 samples: 1.0,
+                at_once: BATCH_ROWS,
                 prompt: given,
                 written,
             };

@@ -12,7 +12,7 @@ use crate::scorers::wording::{Place, Wording};
 use crate::shared::cases::{self, CaseWriter, Labels};
 use crate::shared::devices;
 use crate::shared::estimate;
-use crate::shared::model_io::Course;
+use crate::shared::model_io::{BATCH_ROWS, Course};
 use crate::world::truth;
 use anyhow::Result;
 use base::calls::Calls;
@@ -302,11 +302,10 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         }
         From::Model => {
             if let Some(model) = preview.expected("attacker").model {
-                let rows = rewritings.unwrap_or(f64::MAX);
-                let at_once = rows.min(crate::shared::model_io::BATCH_ROWS as f64);
                 let rows = estimate::device::Rows {
-                    rows: at_once,
+                    prompts: rewritings.unwrap_or(f64::MAX),
                     samples: 1.0,
+                    at_once: BATCH_ROWS,
                     prompt: asked,
                     written: most,
                 };

@@ -15,6 +15,7 @@ use crate::shared::cases::{self, CaseWriter};
 use crate::shared::devices;
 use crate::shared::endpoint::EndpointParams;
 use crate::shared::estimate;
+use crate::shared::model_io::BATCH_ROWS;
 use crate::world::truth;
 use anyhow::{Result, ensure};
 use archive::Archive;
@@ -339,10 +340,10 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
     for (part, times, given, written) in shares(&p, asked) {
         let model = preview.expected(part.block).model;
         if let (From::Model, Some(model)) = (part.from, model) {
-            let rows = times * p.archives as f64;
             let rows = estimate::device::Rows {
-                rows,
+                prompts: times * p.archives as f64,
                 samples: 1.0,
+                at_once: BATCH_ROWS,
                 prompt: given,
                 written,
             };

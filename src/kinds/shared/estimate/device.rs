@@ -8,7 +8,7 @@ use base::text::bytes;
 use engine::kind::estimate::{DeviceMemory, ModelSize, NodePreview, Work};
 use learn::batch::STATES_TOGETHER;
 use learn::decoder::Keep;
-use learn::device::ledger::{self, Buffer, Dims, Ledger};
+use learn::device::ledger::{self, Beside, Dims, Ledger, Sampling};
 use learn::device::together;
 use learn::labels;
 use learn::placed;
@@ -44,7 +44,6 @@ fn one(place: Place, model: &ModelSize, how: &Training) -> ledger::Training {
         tokens,
         scored: tokens,
         longest: how.longest.max(1.0) as u64,
-        entropy: how.entropy,
         logits_at_once: ledger::logits_at_once(place.device),
         by: place.into(),
     }
@@ -64,58 +63,60 @@ fn steps(place: Place, dims: &Dims, model: &ModelSize, how: &Training) -> ledger
     }
 }
 
-/// Rows that are sampled together: so many, so many of them of one prompt, each with so long a prompt and response.
+/// Samples of so many prompts, each with so many of them, of which so many rows go at once. Of prompts nobody knows more than their mean
+/// length before they are there: what one that is longer takes is not counted.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows {
-    pub rows: f64,
+    pub prompts: f64,
     pub samples: f64,
+    pub at_once: usize,
+    /// Tokens of a prompt, and of a response.
     pub prompt: f64,
     pub written: f64,
 }
 
 impl Rows {
-    /// With this model, and what else of it stays on the device: nothing where it is only asked.
-    fn of(self, place: Place, dims: &Dims, beside: &[Buffer]) -> Ledger {
-        let (device, by) = (place.device, place.into());
-        let total = placed::total(device);
-        let whole = |n: f64| n.min(1e9) as u64;
-        let mut how = ledger::Sampling {
-            rows: whole(self.rows).max(1),
-            samples: whole(self.samples).max(1),
-            prompt: whole(self.prompt),
-            written: whole(self.written),
-            together: whole(self.rows * self.prompt).min(ledger::TOGETHER),
-            logits_at_once: ledger::logits_at_once(device),
-            cache_bytes: 0,
-            by,
-        };
-        how.cache_bytes = ledger::cache_bytes(device, total, dims, beside, &how);
-        ledger::sampling(dims, beside, &how)
+    /// With this model, and what else of it stays on the device.
+    fn of(self, place: Place, model: &Dims, beside: &Beside) -> Ledger {
+        let [samples, prompt, written] =
+            [self.samples.max(1.0), self.prompt, self.written].map(|n| n as usize);
+        // As many as begin before the first have ended, and one more: others are alike.
+        let prompts = self.at_once.div_ceil(samples) + 1;
+        let prompts = (self.prompts.max(1.0).ceil() as usize).min(prompts);
+        let lengths = || std::iter::repeat_n((prompt, samples), prompts);
+        let device = (place, placed::total(place.device));
+        let rows = (self.at_once, written);
+        Sampling::new(device, (model, beside), lengths, rows).ledger(model, beside)
+    }
+
+    /// Bytes on the processor.
+    fn here(self, model: &ModelSize) -> f64 {
+        let rows = (self.prompts * self.samples).min(self.at_once as f64);
+        sample_memory(model, rows, self.prompt + self.written)
     }
 }
 
-/// Training, and where there are `rollouts` sampling with what is trained.
+/// Training, and where there are `rollouts` sampling with what is trained, of one sort after the other.
 pub(crate) fn train(
     work: &mut Work,
     preview: &NodePreview,
     model: &ModelSize,
     how: &Training,
-    rollouts: Option<Rows>,
+    rollouts: &[Rows],
 ) {
     let place = preview.place();
     let device = place.device;
-    let cache = |rows: Rows| {
-        sample_memory(model, rows.rows, rows.prompt + rows.written) - F32 * model.parameters
-    };
     if device == DeviceName::Cpu {
-        add(work, train_memory(model, how) + rollouts.map_or(0.0, cache));
+        let cache = |rows: &Rows| rows.here(model) - REST - F32 * model.parameters;
+        let cache = rollouts.iter().map(cache).fold(0.0, f64::max);
+        add(work, train_memory(model, how) + cache);
         return;
     }
     let dims = dims(model);
     let steps = steps(place, &dims, model, how);
     let mut ledger = ledger::training(&dims, &steps);
-    if let Some(rows) = rollouts {
-        let beside = ledger::beside(&dims, &steps);
+    let beside = Beside::trained(&dims, &steps);
+    for rows in rollouts {
         ledger = ledger::both(ledger, rows.of(place, &dims, &beside));
     }
     // The host holds the weights before they go there, and a snapshot of what is trained for a checkpoint; weights that are rounded
@@ -134,11 +135,11 @@ pub(crate) fn sample(work: &mut Work, preview: &NodePreview, model: &ModelSize, 
     let place = preview.place();
     let device = place.device;
     if device == DeviceName::Cpu {
-        let length = rows.prompt + rows.written;
-        add(work, sample_memory(model, rows.rows, length));
+        add(work, rows.here(model));
         return;
     }
-    let ledger = rows.of(place, &dims(model), &[]);
+    let dims = dims(model);
+    let ledger = rows.of(place, &dims, &Beside::asked(&dims, place.into()));
     take(work, device, &ledger, F32 * model.parameters + REST);
 }
 
@@ -241,12 +242,14 @@ pub(crate) fn attack(work: &mut Work, preview: &NodePreview, model: &ModelSize, 
     }
     if how.written > 0.0 {
         let checked = Rows {
-            rows: 1.0,
+            prompts: 1.0,
             samples: 1.0,
+            at_once: 1,
             prompt: how.tokens,
             written: how.written,
         };
-        ledger = ledger::both(ledger, checked.of(place, &dims, &[]));
+        let beside = Beside::asked(&dims, place.into());
+        ledger = ledger::both(ledger, checked.of(place, &dims, &beside));
     }
     // The weights stay, and the gradient is looked through.
     let host = model.parameters + 2.0 * how.suffix * model.vocabulary;
@@ -271,8 +274,8 @@ pub(crate) fn reroute(
     };
     let most = (STATES_TOGETHER.max(how.longest as usize)) as u64;
     let mut steps = steps(place, &dims, &shorter, how);
-    steps.tokens = steps.tokens.min(most);
-    steps.scored = steps.tokens;
+    // No token is scored. What every state's gradient takes beside that of a block's output is less than the way back through a block.
+    (steps.tokens, steps.scored) = (steps.tokens.min(most), 0);
     // With the adapter, without, and the gradient of both; the whole model waits for what is trained of it.
     let states = 3.0 * steps.tokens as f64 * (blocks + 1.0) * model.hidden;
     let host = F32 * (states + model.parameters) + REST;
@@ -280,7 +283,7 @@ pub(crate) fn reroute(
         add(work, train_memory(&shorter, how) + host - REST);
         return;
     }
-    take(work, device, &ledger::rerouting(&dims, &steps), host);
+    take(work, device, &ledger::training(&dims, &steps), host);
 }
 
 /// A process takes what it takes besides once, however many models it has.

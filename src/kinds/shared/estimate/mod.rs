@@ -12,6 +12,7 @@ use base::calls::Calls;
 use base::value::Value;
 use engine::kind::estimate::{ArtifactEstimate, ModelSize, NodePreview, Work};
 use engine::store::hub::Address;
+use learn::batch::MICRO_TOKENS;
 use learn::checkpoint;
 use learn::config::Config;
 use learn::learner::Learner;
@@ -25,7 +26,7 @@ pub const PROMPT: f64 = 96.0;
 /// Bytes of a number, in weights and everything that is computed.
 const F32: f64 = 4.0;
 /// Tokens that go through a training step at once.
-const MICRO: f64 = 2048.0;
+const MICRO: f64 = MICRO_TOKENS as f64;
 /// What a process takes besides.
 const REST: f64 = 64e6;
 
@@ -98,8 +99,6 @@ pub struct Training {
     pub rows: f64,
     /// Longest sequence; where one is longer than what goes through at once, it goes through alone.
     pub longest: f64,
-    /// The objective has a slope by the entropy.
-    pub entropy: bool,
 }
 
 impl Training {

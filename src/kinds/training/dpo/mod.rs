@@ -238,9 +238,8 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         reference: false,
         rows: p.batch as f64,
         longest: 2.0 * tokens,
-        entropy: false,
     };
-    estimate::device::train(&mut work, preview, &model, &how, None);
+    estimate::device::train(&mut work, preview, &model, &how, &[]);
     let seen = 2.0 * pairs.rows.unwrap_or(0.0) * tokens;
     let frozen = p.lora.is_some();
     work.flop =

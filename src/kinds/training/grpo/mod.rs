@@ -351,7 +351,8 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
     let asked = prompts.tokens.unwrap_or(estimate::PROMPT);
     let most = p.max_new_tokens as f64;
     let rollouts = p.steps as f64 * p.batch as f64 * p.group as f64;
-    let held_out = preview.expected("validation").rows.unwrap_or(0.0);
+    let validation = preview.expected("validation");
+    let held_out = validation.rows.unwrap_or(0.0);
     let scored = rollouts + 2.0 * held_out * p.validation_samples as f64;
     let asks = (&p.scorers, &exec.endpoints);
     let shape = (scored, prompts.shares);
@@ -377,14 +378,23 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         reference: reference && !frozen,
         rows: (p.batch * p.group) as f64,
         longest: asked + most,
-        entropy: p.entropy_coefficient > 0.0,
     };
-    let rollouts = (p.sampler == Sampler::Local).then_some(estimate::device::Rows {
-        rows: (p.batch * p.group).min(exec.sample_rows) as f64,
-        samples: p.group as f64,
-        prompt: asked,
+    let rows = |prompts: f64, samples: usize, prompt: f64| estimate::device::Rows {
+        prompts,
+        samples: samples as f64,
+        at_once: exec.sample_rows,
+        prompt,
         written: most,
-    });
-    estimate::device::train(&mut work, preview, &model, &how, rollouts);
+    };
+    let mut rollouts = vec![];
+    if p.sampler == Sampler::Local {
+        let known = prompts.rows.unwrap_or(f64::MAX);
+        rollouts.push(rows(known.min(p.batch as f64), p.group, asked));
+    }
+    if p.sampler == Sampler::Local && held_out > 0.0 {
+        let asked = validation.tokens.unwrap_or(asked);
+        rollouts.push(rows(held_out, p.validation_samples, asked));
+    }
+    estimate::device::train(&mut work, preview, &model, &how, &rollouts);
     Ok(work)
 }

@@ -308,10 +308,10 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
             work.calls = traces.map(|n| estimate::calls(n, asked, most, &prices));
         }
         (From::Model, Some(model)) => {
-            let rows = traces.unwrap_or(f64::MAX);
             let rows = estimate::device::Rows {
-                rows: rows.min(model_io::BATCH_ROWS as f64),
+                prompts: prompts.rows.unwrap_or(f64::MAX),
                 samples: f64::from(p.samples),
+                at_once: model_io::BATCH_ROWS,
                 prompt: asked,
                 written: most,
             };

@@ -1,8 +1,8 @@
-//! What a device holds where a model is asked and not trained: sequences that are read whole, and the gradient at a suffix. And what
-//! rerouting holds besides training. Sampling is in `ledger`, as training does it too.
+//! What a device holds where a model is asked and not trained: sequences that are read whole, and the gradient at a suffix. Sampling is in
+//! `sampling`, as training does it too.
 
-use super::block::{block_backward, block_forward, masks};
-use super::{BLOCKS, Buffer, By, Dims, Ledger, Training, buffer, rows_of_logits, training};
+use super::block::Pass;
+use super::{Buffer, By, Dims, F32, Ledger, buffer, rows_of_logits, slopes_of_logits};
 
 /// Sequences that go through a model in one pass, without a tape: their hidden states are read, what a score head makes of their last
 /// tokens, or logits.
@@ -20,30 +20,40 @@ pub struct Reading {
 
 /// Passes over sequences.
 pub fn reading(model: &Dims, how: &Reading) -> Ledger {
-    let (tokens, by) = (how.tokens, how.by);
-    let stays = [
-        by.frozen("weights", model),
-        masks(model, by, tokens, how.longest),
-    ];
-    let forward = block_forward(model, by, tokens, how.longest, false);
+    let by = how.by;
+    let pass = Pass {
+        model,
+        by,
+        tokens: how.tokens,
+        longest: how.longest,
+        adapted: false,
+    };
+    let stays = [by.frozen("weights", model), pass.masks()];
     let block = [
-        buffer("states before and after a block", 2 * tokens * model.hidden),
-        Buffer {
-            bytes: tokens * model.tape(by) + forward.bytes,
-            ..forward
-        },
+        pass.states("states before and after a block", 2),
+        pass.tape("tape of a block", 1),
+        pass.forward(),
     ];
     let rows = rows_of_logits(model, how.rows, how.logits_at_once);
     let logits = [
-        buffer("the last states", tokens * model.hidden),
+        pass.states("the last states", 1),
         buffer("rows that are read", 2 * how.rows * model.hidden),
-        // Logits, below their top, and what each weighs.
-        buffer("logits", 3 * rows * model.vocabulary),
+        stats_of_logits(model, by, rows),
     ];
     let ledger = Ledger::default().with("a pass", &stays, &block);
     match how.rows {
         0 => ledger,
         _ => ledger.with("logits of a pass", &stays, &logits),
+    }
+}
+
+/// Logits of which something is read: by a kernel nothing else; plainly those below their top, what each weighs, and times how far it is
+/// below.
+fn stats_of_logits(model: &Dims, by: By, rows: u64) -> Buffer {
+    let of_logit = if by.kernels { F32 } else { 4 * F32 };
+    Buffer {
+        what: "logits",
+        bytes: of_logit * rows * model.vocabulary,
     }
 }
 
@@ -61,44 +71,33 @@ pub struct Slope {
 
 /// A gradient at a suffix.
 pub fn slope(model: &Dims, how: &Slope) -> Ledger {
-    let (tokens, by) = (how.tokens, how.by);
+    let by = how.by;
+    let pass = Pass {
+        model,
+        by,
+        tokens: how.tokens,
+        longest: how.tokens,
+        adapted: false,
+    };
     let stays = [
         by.frozen("weights", model),
-        buffer("hidden states", tokens * (model.layers + 1) * model.hidden),
-        Buffer {
-            what: "tapes of the blocks",
-            bytes: tokens * model.layers * model.tape(by),
-        },
+        pass.states("hidden states", model.layers + 1),
+        pass.tape("tapes of the blocks", model.layers),
         buffer("head's tape", how.target * (2 * model.hidden + 4)),
-        masks(model, by, tokens, tokens),
+        pass.masks(),
     ];
-    let logits = rows_of_logits(model, how.target, how.logits_at_once) * model.vocabulary;
+    let rows = rows_of_logits(model, how.target, how.logits_at_once);
     let head = [
-        // Logits, probabilities, minus, its negative, dz.
-        buffer("chunk of logits and its gradient", 5 * logits),
-        buffer("gradients of normed rows", 2 * tokens * model.hidden),
+        slopes_of_logits(model, by, rows),
+        // Of the target, or, of raw logits, that of all states with their norms and their sum.
+        pass.states("gradients of normed rows", 4),
     ];
-    let back = [block_backward(model, by, tokens, tokens, false)];
     let at_suffix = [
-        buffer("gradients of embeddings", tokens * model.hidden),
+        pass.states("gradients of embeddings", 1),
         buffer("gradient at the suffix", how.suffix * model.vocabulary),
     ];
     Ledger::default()
         .with("gradient, head", &stays, &head)
-        .with("gradient, blocks", &stays, &back)
+        .with("gradient, blocks", &stays, &[pass.backward(false)])
         .with("gradient, suffix", &stays, &at_suffix)
-}
-
-/// A training step whose loss is one of hidden states, each of which has a gradient of its own. The states themselves are compared on
-/// the host; the pass with the adapter off that makes half of them keeps nothing and holds less than the step.
-pub fn rerouting(model: &Dims, how: &Training) -> Ledger {
-    let mut ledger = training(model, how);
-    let of_states = buffer(
-        "gradient of a block's states",
-        2 * how.tokens * model.hidden,
-    );
-    for phase in ledger.phases.iter_mut().filter(|p| p.name == BLOCKS) {
-        phase.buffers.push(of_states);
-    }
-    ledger
 }

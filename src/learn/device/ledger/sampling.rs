@@ -1,179 +1,190 @@
-//! What a device holds while it samples, and how much of it the cache of keys and values may be.
+//! What a device holds while it samples, and how much of it the cache of keys and values may be. The sampler's cache and a plan are of the
+//! same functions.
 
-use super::block::{block_forward, masks};
+use super::block::Pass;
 use super::buffers::{Buffer, By, Dims, buffer};
-use super::{ADAPTER, Ledger, rows_of_logits};
+use super::{Ledger, Training, logits_at_once, resident, rows_of_logits};
 use crate::device::card;
 use crate::device::ragged::CACHE;
-use crate::device::sample::pages::{self, PAGE};
-use crate::device::sample::{prompts, width};
-use base::device::DeviceName;
+use crate::device::sample::pages::{PAGE, Page};
+use crate::device::sample::prompts::TOGETHER;
+use crate::device::sample::size::Size;
+use crate::device::sample::width;
+use base::device::Place;
 
-/// Tokens of prompts that are computed together, unless one has more.
-pub const TOGETHER: u64 = prompts::TOGETHER as u64;
+/// What a device holds besides while it samples.
+#[derive(Clone, Debug)]
+pub struct Beside {
+    pub buffers: Vec<Buffer>,
+    /// What samples has an adapter.
+    adapted: bool,
+}
+
+impl Beside {
+    /// A model that is asked.
+    pub fn asked(model: &Dims, by: By) -> Beside {
+        Beside {
+            buffers: vec![by.frozen("weights", model)],
+            adapted: false,
+        }
+    }
+
+    /// One in training, between two windows.
+    pub fn trained(model: &Dims, how: &Training) -> Beside {
+        Beside {
+            buffers: resident(model, how),
+            adapted: how.adapter > 0,
+        }
+    }
+}
 
 /// What is sampled, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Sampling {
-    /// Rows under way at once, and how many of them are samples of one prompt.
-    pub rows: u64,
-    pub samples: u64,
-    /// Tokens of the longest prompt, and of a response.
-    pub prompt: u64,
-    pub written: u64,
-    /// Tokens of prompts that are computed together.
-    pub together: u64,
+    size: Size,
+    by: By,
     /// Of the workspace.
-    pub logits_at_once: u64,
+    logits_at_once: u64,
     pub cache_bytes: u64,
-    pub by: By,
 }
 
 impl Sampling {
-    /// Positions of the longest row.
-    fn kept(&self) -> u64 {
-        pages::kept(self.prompt as usize, self.written as usize) as u64
+    /// Of prompts of such lengths with so many samples each, of which so many rows go at once, of up to so many tokens each; on such a
+    /// device, which has so many bytes in all, with a cache as large as it gives.
+    pub fn new<I: Iterator<Item = (usize, usize)>>(
+        (place, total): (Place, Option<u64>),
+        (model, beside): (&Dims, &Beside),
+        requests: impl Fn() -> I,
+        at_once_and_new: (usize, usize),
+    ) -> Sampling {
+        let mut how = Sampling {
+            size: Size::of(requests, at_once_and_new, model.heads),
+            by: place.into(),
+            logits_at_once: logits_at_once(place.device),
+            cache_bytes: 0,
+        };
+        how.cache_bytes = match place.device.is_gpu() {
+            true => how.cache_of(total, model, beside),
+            false => CACHE,
+        };
+        how
     }
 
-    /// Pages of the longest row.
-    fn longest(&self) -> u64 {
-        pages::pages(self.kept() as usize) as u64
+    /// Half of the GPU, and no more than is left beside what stays there and what passes while prompts are computed and a step is, of rows
+    /// that leave their pages.
+    fn cache_of(&self, total: Option<u64>, model: &Dims, beside: &Beside) -> u64 {
+        let others = self.passing(model, &beside.buffers, beside.adapted);
+        let left = card::room(total).saturating_sub(others.bytes());
+        left.min(card::all(total) / 2)
     }
 
-    /// Rows under way at once.
-    fn rows(&self, model: &Dims) -> u64 {
-        pages::rows(self.rows, self.longest(), model.heads)
+    /// Samples of a model beside these.
+    pub fn ledger(&self, model: &Dims, beside: &Beside) -> Ledger {
+        let cache = Buffer {
+            what: "cache",
+            // And the page that nobody reads.
+            bytes: (self.pages(model) + 1) * self.page(model).bytes,
+        };
+        let stays = [&beside.buffers[..], &[cache]].concat();
+        self.passing(model, &stays, beside.adapted)
     }
 
-    /// Pages that all rows want.
-    fn wanted(&self, model: &Dims) -> u64 {
-        let (samples, rows) = (self.samples.max(1), self.rows(model));
-        pages::wanted_of_alike(self.prompt, samples, self.written, rows)
+    fn page(&self, model: &Dims) -> Page {
+        Page::new(model.layers, model.kv, self.by.between())
     }
 
     /// Pages of the sampler's rows.
     fn pages(&self, model: &Dims) -> u64 {
-        let page = pages::Page {
-            side: PAGE as u64 * model.kv,
-            bytes: PAGE as u64 * position(model, self.by),
+        self.size.pages(self.page(model), self.cache_bytes)
+    }
+
+    /// Whether a row may leave its pages: then what it says so far is computed once more with its prompt.
+    fn may_leave(&self, model: &Dims) -> bool {
+        self.pages(model) < self.size.most
+    }
+
+    /// What is computed before the next tokens are drawn: prompts, and rows that left their pages, whose whole lengths a plan takes.
+    fn computed<'m>(&self, model: &'m Dims, adapted: bool) -> Pass<'m> {
+        let size = &self.size;
+        let (tokens, longest) = match self.may_leave(model) {
+            false => (size.together, size.prompt),
+            true => {
+                let left = (size.rows * size.kept).min(TOGETHER as u64);
+                (size.together.max(left).max(size.kept), size.kept)
+            }
         };
-        page.fit(self.wanted(model), self.longest(), self.cache_bytes)
-    }
-
-    /// Tokens that are computed together before the next are drawn, and those of the longest sequence: of prompts, and where a row may
-    /// leave its pages, of that row's prompt and all that it says so far.
-    fn computed(&self, model: &Dims) -> (u64, u64) {
-        let prompts = self.together.max(self.prompt);
-        if self.pages(model) >= self.wanted(model) {
-            return (prompts, self.prompt);
+        Pass {
+            model,
+            by: self.by,
+            tokens,
+            longest,
+            adapted,
         }
-        let whole = self.kept();
-        let left = (self.rows(model) * whole).min(TOGETHER).max(whole);
-        (prompts.max(left), whole)
     }
-}
 
-/// Bytes of a position's keys and values in all blocks.
-fn position(model: &Dims, by: By) -> u64 {
-    model.layers * 2 * model.kv * by.between()
-}
-
-/// Samples of a model that is asked, or of one in training, whose `beside` are its other buffers.
-pub fn sampling(model: &Dims, beside: &[Buffer], how: &Sampling) -> Ledger {
-    let mut stays = stays(model, beside, how.by);
-    stays.push(Buffer {
-        what: "cache",
-        // And the page that nobody reads.
-        bytes: (how.pages(model) + 1) * PAGE as u64 * position(model, how.by),
-    });
-    passing(model, &stays, how)
-}
-
-/// Bytes of a cache on such a device, at most, whatever `how` says of them. Of a GPU that has so many in all: half of them, and no more
-/// than is left beside what stays there and what passes while prompts are computed and a step is, of rows that leave their pages.
-pub fn cache_bytes(
-    device: DeviceName,
-    total: Option<u64>,
-    model: &Dims,
-    beside: &[Buffer],
-    how: &Sampling,
-) -> u64 {
-    if !device.is_gpu() {
-        return CACHE;
+    /// Prompts, the first tokens behind them, and a step.
+    fn passing(&self, model: &Dims, stays: &[Buffer], adapted: bool) -> Ledger {
+        let (size, by) = (&self.size, self.by);
+        let pass = self.computed(model, adapted);
+        let of_prompts = Buffer {
+            what: "keys and values of prompts",
+            bytes: pass.tokens * self.page(model).bytes / PAGE as u64,
+        };
+        let begin = [
+            of_prompts,
+            pass.states("states before and after a block", 2),
+            pass.tape("tape of a block", 1),
+            pass.forward(),
+            pass.masks(),
+        ];
+        let width = width(size.rows as usize) as u64;
+        let logits = rows_of_logits(model, width, self.logits_at_once) * model.vocabulary;
+        // Below their top, and by blocks, where no kernel draws.
+        let drawn = if by.kernels { 1 } else { 3 };
+        let begun = match self.may_leave(model) {
+            true => size.rows,
+            false => size.prompts,
+        };
+        let begun = begun.min(pass.tokens / size.shortest.max(1)).max(1);
+        let begun = rows_of_logits(model, begun, self.logits_at_once) * model.vocabulary;
+        let first = [
+            of_prompts,
+            pass.states("last states", 1),
+            // As they come, and those of several passes together.
+            buffer("logits of prompts", 2 * begun),
+            buffer("logits", drawn * logits),
+        ];
+        let step = Pass {
+            tokens: width,
+            longest: 1,
+            ..pass
+        };
+        let mut of_step = vec![
+            step.states("states before and after a block", 2),
+            step.tape("tape of a block", 1),
+            step.forward(),
+        ];
+        of_step.extend(self.of_pages(model, width));
+        Ledger::default()
+            .with("prompts", stays, &begin)
+            .with("first tokens", stays, &first)
+            .with("a step", stays, &of_step)
     }
-    let how = Sampling {
-        cache_bytes: 0,
-        ..*how
-    };
-    let others = passing(model, &stays(model, beside, how.by), &how).bytes();
-    let left = card::room(total).saturating_sub(others);
-    left.min(card::all(total) / 2)
-}
 
-fn stays(model: &Dims, beside: &[Buffer], by: By) -> Vec<Buffer> {
-    match beside.is_empty() {
-        true => vec![by.frozen("weights", model)],
-        false => beside.to_vec(),
-    }
-}
-
-/// Prompts, the first tokens behind them, and a step.
-fn passing(model: &Dims, stays: &[Buffer], how: &Sampling) -> Ledger {
-    let position = position(model, how.by);
-    let adapted = stays.iter().any(|b| b.what == ADAPTER && b.bytes > 0);
-    let (prompts, longest) = how.computed(model);
-    let block = block_forward(model, how.by, prompts, longest, adapted);
-    let of_prompts = Buffer {
-        what: "keys and values of prompts",
-        bytes: prompts * position,
-    };
-    let begin = [
-        of_prompts,
-        buffer(
-            "states before and after a block",
-            2 * prompts * model.hidden,
-        ),
-        Buffer {
-            bytes: prompts * model.tape(how.by) + block.bytes,
-            ..block
-        },
-        masks(model, how.by, prompts, longest),
-    ];
-    let rows = how.rows(model);
-    let width = width(rows as usize) as u64;
-    let logits = rows_of_logits(model, width, how.logits_at_once) * model.vocabulary;
-    // Below their top, and by blocks, where no kernel draws.
-    let drawn = if how.by.kernels { 1 } else { 3 };
-    let begun = (prompts / how.prompt.max(1)).clamp(1, rows.div_ceil(how.samples.max(1)));
-    let begun = rows_of_logits(model, begun, how.logits_at_once) * model.vocabulary;
-    let first = [
-        of_prompts,
-        buffer("last states", prompts * model.hidden),
-        // As they come, and those of several passes together.
-        buffer("logits of prompts", 2 * begun),
-        buffer("logits", drawn * logits),
-    ];
-    let mut step = of_pages(model, how, width);
-    step.push(buffer("logits", drawn * logits));
-    Ledger::default()
-        .with("prompts", stays, &begin)
-        .with("first tokens", stays, &first)
-        .with("a step", stays, &step)
-}
-
-/// Of attention over the pages of so many rows.
-fn of_pages(model: &Dims, how: &Sampling, width: u64) -> Vec<Buffer> {
-    let seen = width * how.longest();
-    match how.by.heads(model) {
-        true => vec![
-            // With the largest score and the sum of each.
-            buffer("outputs of pages", seen * (model.q + 2 * model.heads)),
-        ],
-        false => vec![
-            // Scores, below the largest of their page, and exp of that.
-            buffer("scores of a step", 3 * seen * model.heads * PAGE as u64),
-            // By page, together, and of one page of every row with its weight.
-            buffer("outputs of pages", (2 * seen + 2 * width) * model.q),
-        ],
+    /// Of attention over the pages of so many rows.
+    fn of_pages(&self, model: &Dims, width: u64) -> Vec<Buffer> {
+        let seen = width * self.size.longest;
+        match self.by.heads(model) {
+            true => vec![
+                // With the largest score and the sum of each.
+                buffer("outputs of pages", seen * (model.q + 2 * model.heads)),
+            ],
+            false => vec![
+                // Scores, below the largest of their page, and exp of that.
+                buffer("scores of a step", 3 * seen * model.heads * PAGE as u64),
+                // By page, together, and of one page of every row with its weight.
+                buffer("outputs of pages", (2 * seen + 2 * width) * model.q),
+            ],
+        }
     }
 }

@@ -9,7 +9,7 @@ use candle_core::Tensor;
 use crate::device::net::Net;
 use crate::device::ragged::Workspace;
 use crate::device::sample::cache::{Cache, Pair};
-use crate::device::sample::pages::{PAGE, Pool, Table, kept, pages};
+use crate::device::sample::pages::{PAGE, Pool, Table, kept, own, pages};
 use crate::device::sample::prompts::{self, Prompt, TOGETHER};
 use crate::sample::{Request, Sample};
 
@@ -148,7 +148,7 @@ impl<'a> Waiting<'a> {
                 prompt, samples, ..
             } = &self.requests[request];
             let filled = prompt.len() / PAGE;
-            let own = pages(kept(prompt.len(), expected)) - filled;
+            let own = own(prompt.len(), expected);
             let begun = self.begun.as_ref().filter(|begun| begun.request == request);
             let fills = match begun {
                 Some(_) => 0,

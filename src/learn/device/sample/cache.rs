@@ -3,13 +3,13 @@
 //!
 //! A page holds the heads of keys and values one after the other, of each `PAGE` positions. Which page is whose: `pages`.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 use crate::device::kernels::Variant;
 use crate::device::launch::{Arg, launch, of_heads};
 use crate::device::net::Net;
 use crate::device::ops::heads::Turn;
-use crate::device::sample::pages::{PAGE, Pool, Used};
+use crate::device::sample::pages::{PAGE, Page, Pool, Used};
 use crate::device::sample::rows::Rows;
 use crate::kernels::attention::Heads;
 
@@ -19,7 +19,7 @@ pub(super) type Pair = [Tensor; 2];
 pub(super) struct Cache {
     kv_heads: usize,
     dim: usize,
-    numbers: DType,
+    page: Page,
     pub pool: Pool,
     /// By block, keys and values [pages * kv heads, PAGE, head_dim].
     blocks: Vec<Pair>,
@@ -35,15 +35,14 @@ impl Cache {
         Ok(Cache {
             kv_heads: config.kv_heads,
             dim: config.head_dim,
-            numbers,
+            page: page(net),
             pool: Pool::new(pages),
             blocks: (0..config.layers).map(pair).collect::<Result<_>>()?,
         })
     }
 
     pub fn used(&self) -> Used {
-        let side = numbers_of_page(self.kv_heads, self.dim) * self.numbers.size_in_bytes();
-        self.pool.used(2 * self.blocks.len() * side)
+        self.pool.used(self.page.bytes as usize)
     }
 
     /// Keys and values of a block.
@@ -147,9 +146,11 @@ impl Cache {
     }
 }
 
-/// Keys or values of a page in one block.
-pub(super) fn numbers_of_page(kv_heads: usize, dim: usize) -> usize {
-    kv_heads * PAGE * dim
+/// What a page of this model's cache holds.
+pub(super) fn page(net: Net) -> Page {
+    let (config, number) = (net.config(), net.between().size_in_bytes());
+    let [layers, kv_width] = [config.layers, config.kv_width()].map(|n| n as u64);
+    Page::new(layers, kv_width, number as u64)
 }
 
 /// Pages that follow each other, in a list at `at`.

@@ -2,13 +2,15 @@
 //!
 //! A prompt is computed once for all of its samples, which share its keys and values. Every row under way takes one token a
 //! step; a row that ends leaves its pages of the cache to the next sample, and a sample begins when there are pages for the length
-//! that samples so far let expect, at first the whole. Where pages run out the youngest rows leave theirs to older ones, and are
-//! computed again when there are pages for their whole length. Token t of sample s is drawn with the number that the CPU's sampler draws it with. Adapters stay products of
-//! their own.
+//! that samples so far let expect, at first the whole. Where pages run out, those that younger rows were promised and have not
+//! reached are taken, then those of a prompt that waits for samples to begin; then the youngest rows leave theirs to older ones, and
+//! are computed again when there are pages for their whole length. Token t of sample s is drawn with the number that the CPU's
+//! sampler draws it with. Adapters stay products of their own.
 //!
 //! A device gives the same bytes for the same requests, options and size of the cache. Unlike the CPU's, a row's bits depend on
-//! the width of a step: the sums of a product follow its shape. Widths are few (`decode::width`), so that one row more or less
-//! mostly changes none; where plain operations compute attention, rows of one prompt are one factor and change it too.
+//! the width of a step, and on the prompts that are computed with its own: the sums of a product follow its shape. Widths are few
+//! (`decode::width`), so that one row more or less mostly changes none; where plain operations compute attention, rows of one
+//! prompt are one factor and change it too.
 
 mod attend;
 mod begin;
@@ -19,7 +21,7 @@ pub(super) mod pages;
 pub(super) mod prompts;
 mod rows;
 mod seen;
-mod size;
+pub(super) mod size;
 
 use anyhow::Result;
 use begin::{Left, Waiting};
@@ -30,7 +32,7 @@ use draw::Ask;
 use pages::Table;
 pub use pages::Used;
 use rows::At;
-use size::Room;
+use size::Size;
 
 use crate::device::head;
 use crate::device::net::Net;
@@ -62,19 +64,21 @@ pub fn sample(
     if total == 0 {
         return Ok(requests.iter().map(|_| vec![]).collect());
     }
-    let prompts = || requests.iter().map(|r| (r.prompt.len(), r.samples));
+    let lengths = || requests.iter().map(|r| (r.prompt.len(), r.samples));
     let limit = options.max_new_tokens;
-    let room = Room::new(net, prompts, options, workspace.cache_bytes);
+    let size = Size::of(lengths, (options.batch_rows, limit), config.heads as u64);
+    let pages = size.pages(cache::page(net), workspace.cache_bytes);
+    let most = size.rows as usize;
     let mut run = Run {
         net,
         requests,
         options,
         workspace,
-        tally: Tally::new(sample::costs(config), prompts(), limit, (1, room.rows)),
+        tally: Tally::new(sample::costs(config), lengths(), limit, (1, most)),
         on_progress,
         stop,
-        cache: Cache::new(net, room.pages)?,
-        most: room.rows,
+        cache: Cache::new(net, pages as usize)?,
+        most,
         rows: vec![],
         waiting: Waiting::new(requests),
         done: requests.iter().map(|r| vec![None; r.samples]).collect(),
@@ -235,8 +239,9 @@ impl Run<'_> {
         }
     }
 
-    /// Every row has the page of its last token. Where none is to spare the youngest row that was promised one gives that up; where no
-    /// younger one was, the youngest rows leave theirs.
+    /// Every row has the page of its last token. Where none is to spare, the youngest of the younger rows that were promised one gives
+    /// that up; where none was, a prompt is forgotten that holds one alone; else the youngest row leaves its pages, which may be the row
+    /// itself.
     fn reach(&mut self) {
         let mut i = 0;
         while let Some(row) = self.rows.get_mut(i) {
@@ -280,7 +285,7 @@ impl Run<'_> {
         // Of a whole width, so that a row's logits do not hang on how many rows go with it either.
         self.choose(0, |first, n| {
             let rows = last.narrow(0, first, at_once.min(width - first))?;
-            head::logits(net.weights, &rows, 1.0)?.narrow(0, 0, n)
+            head::logits(net.weights, &rows)?.narrow(0, 0, n)
         })?;
         let lengths: Vec<usize> = self.rows.iter().map(Row::length).collect();
         self.report(|tally| tally.step(lengths.iter().copied()));

@@ -1,7 +1,9 @@
 //! Pages of the cache: which of them are free, whose the others are, and how many a run of the sampler wants. Knows no tensors.
 //!
 //! A row takes a page when it reaches it: out of those that were promised to it when it began, or, where it is longer than was
-//! expected, one that nobody was promised. What does not fit waits. Rows of one prompt hold the pages that it fills together.
+//! expected, one that nobody was promised. No page is promised twice, but what is promised is what is expected: where there is none
+//! to spare, promises are taken back and rows leave their pages (`Run::reach`). Rows of one prompt hold the pages that it fills
+//! together.
 
 use std::collections::VecDeque;
 
@@ -20,6 +22,11 @@ pub(crate) fn kept(prompt: usize, new: usize) -> usize {
     prompt + new.saturating_sub(1)
 }
 
+/// Pages that such a sample has for itself, besides those that its prompt fills.
+pub(crate) fn own(prompt: usize, new: usize) -> usize {
+    pages(kept(prompt, new)) - prompt / PAGE
+}
+
 /// candle's kernels count elements in 32 bits; half of that leaves room for what they multiply by.
 const ELEMENTS: u64 = 1 << 31;
 
@@ -33,12 +40,21 @@ pub(crate) fn rows(asked: u64, longest: u64, heads: u64) -> u64 {
 #[derive(Clone, Copy)]
 pub(crate) struct Page {
     /// Numbers of its keys, or values, in one block.
-    pub side: u64,
+    side: u64,
     /// Bytes of all of it.
     pub bytes: u64,
 }
 
 impl Page {
+    /// Of a model with so many blocks and keys so wide, whose numbers have so many bytes.
+    pub fn new(layers: u64, kv_width: u64, number: u64) -> Page {
+        let side = PAGE as u64 * kv_width;
+        Page {
+            side,
+            bytes: layers * 2 * side * number,
+        }
+    }
+
     /// Pages of a cache whose rows want so many: in no more than so many bytes, and always enough for the longest row.
     pub fn fit(self, wanted: u64, longest: u64, bytes: u64) -> u64 {
         let most = (bytes / self.bytes.max(1)).min(ELEMENTS / self.side.max(1));
@@ -53,7 +69,7 @@ pub(crate) fn wanted(
     new: usize,
     rows: usize,
 ) -> usize {
-    let own = |prompt: usize| pages(kept(prompt, new)) - prompt / PAGE;
+    let own = |prompt| own(prompt, new);
     // Under way: of a prompt of this length, so many samples.
     let mut under_way: VecDeque<(usize, usize)> = VecDeque::new();
     let (mut count, mut held, mut most) = (0, 0, 0);
@@ -82,14 +98,6 @@ pub(crate) fn wanted(
     most
 }
 
-/// The same of prompts that are all as long and have as many samples, of which there may be more than begin together.
-pub(crate) fn wanted_of_alike(prompt: u64, samples: u64, new: u64, rows: u64) -> u64 {
-    let page = PAGE as u64;
-    let (shared, kept) = (prompt / page, prompt + new.saturating_sub(1));
-    let prompts = rows.saturating_sub(1).div_ceil(samples) + 1;
-    rows * (kept.div_ceil(page) - shared) + prompts.min(rows) * shared
-}
-
 /// The pages of a row in the order of its positions, and how many more are promised to it.
 #[derive(Debug, Default)]
 pub(super) struct Table {
@@ -114,7 +122,7 @@ pub struct Used {
 pub(super) struct Pool {
     /// By page, how many hold it.
     holders: Vec<u32>,
-    /// Those that nobody holds; what was given back last is taken first.
+    /// Those that nobody holds, promised or not; what was given back last is taken first.
     free: Vec<u32>,
     promised: usize,
     most: usize,

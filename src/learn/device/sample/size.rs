@@ -1,41 +1,65 @@
-//! How many samples go through at once, and how large their cache is: known before anything is sampled.
+//! How large a run of the sampler is: known before anything is sampled, by lengths alone, to the sampler and to whoever plans one.
 
-use crate::device::net::Net;
-use crate::device::sample::cache;
 use crate::device::sample::pages::{self, Page};
-use crate::sample::Options;
+use crate::device::sample::prompts::TOGETHER;
 
-/// Rows at once, and pages of the cache.
-pub(super) struct Room {
-    pub rows: usize,
-    pub pages: usize,
+/// What a run asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Size {
+    /// Rows at once.
+    pub rows: u64,
+    /// Prompts that begin together at most, and tokens of them.
+    pub prompts: u64,
+    pub together: u64,
+    /// Tokens of the shortest prompt, and of the longest.
+    pub shortest: u64,
+    pub prompt: u64,
+    /// Positions of the longest row, and its pages.
+    pub kept: u64,
+    pub longest: u64,
+    /// Pages that rows want which follow each other; and those that no rows at once hold more of, each of another prompt.
+    pub wanted: u64,
+    pub most: u64,
 }
 
-impl Room {
-    /// Pages for all rows at their full length where they take no more than `bytes`; always enough for the longest row.
-    pub fn new<I: Iterator<Item = (usize, usize)>>(
-        net: Net,
+impl Size {
+    /// Of prompts of such lengths with so many samples each, of which so many rows go at once, of up to `new` tokens each, of a model
+    /// with so many heads.
+    pub fn of<I: Iterator<Item = (usize, usize)>>(
         requests: impl Fn() -> I,
-        options: &Options,
-        bytes: u64,
-    ) -> Room {
-        let (config, new) = (net.config(), options.max_new_tokens);
-        let asked = requests().filter(|(_, samples)| *samples > 0);
-        let longest = asked.map(|(prompt, _)| pages::pages(pages::kept(prompt, new)));
-        let longest = longest.max().unwrap_or(0);
-        let total: usize = requests().map(|(_, samples)| samples).sum();
-        let (asked, longest) = (options.batch_rows.min(total) as u64, longest as u64);
-        let rows = pages::rows(asked, longest, config.heads as u64) as usize;
-        let side = cache::numbers_of_page(config.kv_heads, config.head_dim);
-        let bytes_of_page = 2 * config.layers * side * net.between().size_in_bytes();
-        let page = Page {
-            side: side as u64,
-            bytes: bytes_of_page as u64,
-        };
-        let wanted = pages::wanted(requests(), new, rows) as u64;
-        Room {
-            rows,
-            pages: page.fit(wanted, longest, bytes) as usize,
+        (at_once, new): (usize, usize),
+        heads: u64,
+    ) -> Size {
+        let asked = || requests().filter(|(_, samples)| *samples > 0);
+        let prompts = || asked().map(|(prompt, _)| prompt);
+        let samples = || asked().map(|(_, samples)| samples);
+        let (shortest, prompt) = (prompts().min().unwrap_or(0), prompts().max().unwrap_or(0));
+        let kept = pages::kept(prompt, new);
+        let longest = pages::pages(kept) as u64;
+        let rows = at_once.min(samples().sum()) as u64;
+        let rows = pages::rows(rows, longest, heads) as usize;
+        let count = prompts().count().min(rows);
+        // The first of them may have begun before.
+        let fewest = samples().min().unwrap_or(1);
+        let begin = count.min(rows.saturating_sub(1).div_ceil(fewest) + 1);
+        let together = prompts().sum::<usize>().min(begin * prompt).min(TOGETHER);
+        let own = prompts().map(|prompt| pages::own(prompt, new)).max();
+        let most = rows * own.unwrap_or(0) + count * (prompt / pages::PAGE);
+        Size {
+            rows: rows as u64,
+            prompts: begin as u64,
+            together: together.max(prompt) as u64,
+            shortest: shortest as u64,
+            prompt: prompt as u64,
+            kept: kept as u64,
+            longest,
+            wanted: pages::wanted(asked(), new, rows) as u64,
+            most: most as u64,
         }
+    }
+
+    /// Pages of a cache of so many bytes: of all rows where they fit there, and always enough for the longest.
+    pub fn pages(&self, page: Page, bytes: u64) -> u64 {
+        page.fit(self.wanted, self.longest, bytes)
     }
 }
