@@ -544,6 +544,44 @@ fn every_kind_with_a_device_says_what_it_holds_there() {
     assert!(seen >= 15, "{seen}");
 }
 
+/// Held-out prompts are sampled as those are that are trained on, and by more rows where there are more of them.
+#[test]
+fn held_out_prompts_of_grpo_are_counted() {
+    let kind = pipe::kinds::REGISTRY.iter().find(|k| k.name == "grpo");
+    let kind = kind.unwrap();
+    let mut values = example(kind);
+    let few: Values = toml::from_str("batch = 2\ngroup = 2").unwrap();
+    value::merge(&mut values, &few);
+    let held = |device: &str, validation: Option<(f64, f64)>| {
+        let exec: Values = toml::from_str(&format!("device = \"{device}\"")).unwrap();
+        let mut all = values.clone();
+        value::merge(&mut all, &exec);
+        let mut preview = NodePreview::new(&values, &values, &all);
+        let prompts = |(rows, tokens)| ArtifactEstimate {
+            rows: Some(rows),
+            tokens: Some(tokens),
+            ..ArtifactEstimate::default()
+        };
+        let model = ArtifactEstimate {
+            model: Some(size_of(&tiny(Family::Llama, Head::Tied))),
+            ..ArtifactEstimate::default()
+        };
+        preview.expected = [("model", model), ("prompts", prompts((64.0, 40.0)))].into();
+        let validation = validation.map(|of| ("validation", prompts(of)));
+        preview.expected.extend(validation);
+        let work = kind.estimate.unwrap()(&preview).unwrap();
+        work.device_memory.map_or(work.memory, |held| held.bytes)
+    };
+    for device in ["cpu", "candle", "cuda:0"] {
+        let none = held(device, None);
+        assert_eq!(held(device, Some((1.0, 40.0))), none, "{device}");
+        let many = held(device, Some((100.0, 40.0)));
+        assert!(many > none, "{device}: {many} and {none}");
+        let longer = held(device, Some((100.0, 4000.0)));
+        assert!(longer > many, "{device}: {longer} and {many}");
+    }
+}
+
 /// Shapes that are larger than what a process takes besides.
 fn wide(head: Head) -> Config {
     Config {

@@ -61,6 +61,32 @@ fn states_of_prompts_are_those_of_the_kernels() {
     }
 }
 
+/// What is no number in one prompt is none in its own states, and leaves those that go with it as they are.
+#[test]
+fn a_broken_prompt_leaves_the_states_of_others_as_they_are() {
+    let (family, head) = FAMILIES[2];
+    let mut weights = weights(family, head);
+    let d = weights.config.hidden_size;
+    let embed = weights.layout.embed.start;
+    weights.data[embed + 30 * d..embed + 31 * d].fill(f32::NAN);
+    let prompts = [vec![1, 2, 3], vec![4, 30, 5], vec![6, 7, 8, 9]];
+    let [cpu, there] = both(&weights).map(|mut learner| {
+        let each = [Position::Last, Position::Mean].map(|position| {
+            let layers = &[0, 2];
+            let wanted = Wanted { layers, position };
+            let states = learner.states(Policy::Live, &prompts, wanted, 8, &mut |_| true);
+            states.expect("computed").expect("not stopped").concat()
+        });
+        each.concat()
+    });
+    assert_eq!(cpu.len(), there.len());
+    for (place, (theirs, ours)) in cpu.chunks(d).zip(there.chunks(d)).enumerate() {
+        let broken = |state: &[f32]| state.iter().any(|x| x.is_nan());
+        assert_eq!(broken(ours), broken(theirs), "state {place}");
+        assert!(broken(ours) || relative(ours, theirs) < 1e-5, "{place}");
+    }
+}
+
 #[test]
 fn a_score_head_gives_the_numbers_of_the_kernels() {
     let config = tiny(FAMILIES[2].0, Head::Score { labels: 1 });
