@@ -277,6 +277,15 @@ pub fn unjudged(shares: &[(f64, String)]) -> String {
     format!("{SAID} {}", each.join(", and of "))
 }
 
+/// `2.5 % of THESE, and 5.0 % of THOSE, were not given and are dropped`.
+pub fn dropped(shares: &[(f64, String)]) -> String {
+    let each = shares.iter();
+    let each: Vec<String> = each
+        .map(|(share, these)| format!("{} of {these}", percent(*share)))
+        .collect();
+    format!("{} were not given and are dropped", each.join(", and "))
+}
+
 /// Why a metric is not among these, which nodes of this kind could measure: none of the answers that it is of has a verdict. Whether there
 /// are answers of a category or a value of a label, where none of its class has one, nobody knows.
 pub fn without(kind: Option<&Kind>, name: &str, all: &[Metric]) -> Option<String> {
