@@ -290,13 +290,18 @@ fn over(what: &str, classes: &[PromptClass], all: &[Metric]) -> Option<f64> {
     let of_class = |c: &PromptClass| find(&beside_of(what, c.word()), all);
     let found: Vec<&Metric> = classes.iter().filter_map(of_class).collect();
     let n: usize = found.iter().map(|m| m.n).sum();
-    let by_class = || PromptClass::ALL.iter().any(|c| of_class(c).is_some());
     match n {
-        // There are no answers of these classes.
-        0 if !classes.is_empty() && by_class() => None,
         0 => of_all(what, all),
         n => Some(found.iter().map(|m| m.value * m.n as f64).sum::<f64>() / n as f64),
     }
+}
+
+/// Whether there are answers of the classes of a metric, as far as can be told.
+pub fn answered(name: &str, all: &[Metric]) -> bool {
+    let classes = classes(name, all);
+    let of = |c: &PromptClass| find(&beside_of(UNSCORABLE, c.word()), all).is_some();
+    let told = PromptClass::ALL.iter().any(of);
+    classes.is_empty() || !told || classes.iter().any(of)
 }
 
 /// A share of all answers; a count of rows is none.

@@ -1,8 +1,10 @@
 //! What an evaluation's reader has to know before its numbers: that much of it cannot be read, or that the judge said nothing readable of
 //! much of it, so that its rates are of the rest, or that there are none. Knows metrics by name, not who measured them.
 
-use crate::beside::{Beside, MUCH, RATES, behind, find, over_seeds, percent, some, unfinished};
-use crate::metrics::{UNREADABLE, UNSCORABLE, beside_of};
+use crate::beside::{
+    Beside, MUCH, RATES, answered, behind, find, over_seeds, percent, some, unfinished,
+};
+use crate::metrics::{DROPPED, UNREADABLE, UNSCORABLE, beside_of};
 use base::rows::{Metric, PromptClass};
 use engine::kind::Kind;
 use serde::{Serialize, Serializer};
@@ -295,7 +297,7 @@ pub fn without(kind: Option<&Kind>, name: &str, all: &[Metric]) -> Option<String
         true => "that it could be of",
         false => "behind it",
     };
-    (share >= 1.0).then(|| format!("{SAID} any of the answers {of}"))
+    (share >= 1.0 && answered(name, all)).then(|| format!("{SAID} any of the answers {of}"))
 }
 
 /// The same of a metric that some of these nodes lack, which are repeated with other seeds.

@@ -129,7 +129,7 @@ fn the_longest_of_an_interrupted_run_is_the_one_that_was_interrupted() {
     let space = space();
     let slow = std::fs::read_to_string(space.path("r.toml")).unwrap();
     let slow = slow.replace(&format!("ticks = {TICKS}"), "ticks = 4000");
-    // A longer path begins before a shorter one.
+    // On so many threads these go on beside it.
     let mut recipe = "[node.n0]\nkind = \"toy-write\"\ntext = \"n\"\n".to_string();
     for n in 1..7 {
         let above = n - 1;
@@ -137,8 +137,11 @@ fn the_longest_of_an_interrupted_run_is_the_one_that_was_interrupted() {
     }
     space.file("r.toml", &(recipe + &slow));
     let ticks = space.path("ticks");
-    let engine = space.command(&["run", "r.toml"]).spawn().unwrap();
-    wait_until(|| lines(&ticks).len() >= 100);
+    let engine = space
+        .command(&["run", "r.toml", "--threads", "16"])
+        .spawn()
+        .unwrap();
+    wait_until(|| lines(&ticks).len() >= 200);
     signal(&engine, Signal::INT);
     let said = Said::new(engine.wait_with_output().unwrap()).ends(130);
     let line = said.out.lines().find(|l| l.starts_with("longest: `slow` "));
