@@ -194,7 +194,7 @@ fn a_mean_of_rates_has_its_unreadable_answers_below_it() {
             .lines()
             .nth(1)
             .unwrap()
-            .ends_with(",0.1,,")
+            .ends_with(",0.1,,,,")
     );
 }
 
