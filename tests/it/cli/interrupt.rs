@@ -129,12 +129,9 @@ fn the_longest_of_an_interrupted_run_is_the_one_that_was_interrupted() {
     let space = space();
     let slow = std::fs::read_to_string(space.path("r.toml")).unwrap();
     let slow = slow.replace(&format!("ticks = {TICKS}"), "ticks = 4000");
-    // On so many threads these go on beside it.
-    let mut recipe = "[node.n0]\nkind = \"toy-write\"\ntext = \"n\"\n".to_string();
-    for n in 1..7 {
-        let above = n - 1;
-        recipe += &format!("[node.n{n}]\nkind = \"toy-join\"\nin = {{ a = \"n{above}\" }}\n");
-    }
+    // On so many threads these run beside it.
+    let quick = |n| format!("[node.n{n}]\nkind = \"toy-write\"\ntext = \"{n}\"\n");
+    let recipe: String = (0..4).map(quick).collect();
     space.file("r.toml", &(recipe + &slow));
     let ticks = space.path("ticks");
     let engine = space
