@@ -10,21 +10,11 @@ pub use crate::head::Scores;
 use crate::kernels::norm;
 pub use crate::packed::Packed;
 use crate::pass::{LayerTape, Pass};
+pub use crate::walk::Keep;
 use crate::walk::{self, Blocks, Walked};
 use crate::weights::Weights;
 pub use crate::workspace::Workspace;
 use std::convert::Infallible;
-
-/// How much of a forward pass is kept. It changes time and memory, not one bit of a gradient.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Keep {
-    /// All that the backward pass reads.
-    #[default]
-    All,
-    /// The hidden state before each block; the backward pass computes the block again: about a third more time, and the
-    /// memory of one block instead of all (activation checkpointing, Chen et al. 2016).
-    States,
-}
 
 /// A forward pass: its results, and what `backward` needs.
 #[derive(Debug)]

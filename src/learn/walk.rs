@@ -1,7 +1,16 @@
 //! One walk over a model's blocks, whatever computes: forward with what the way back needs, forward without it, and back. How a block
 //! is computed is for the CPU's code and the device's to say. Knows no head, no batch and no buffer.
 
-use crate::decoder::Keep;
+/// How much of a forward pass is kept. It changes time and memory, not one bit of a gradient.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// All that the backward pass reads.
+    #[default]
+    All,
+    /// The hidden state before each block; the backward pass computes the block again: about a third more time, and the
+    /// memory of one block instead of all (activation checkpointing, Chen et al. 2016).
+    States,
+}
 
 /// A model's blocks on a batch, forward.
 pub(crate) trait Blocks {
