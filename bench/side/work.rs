@@ -67,7 +67,6 @@ impl Where {
             tokens,
             scored: tokens,
             longest: tokens,
-            entropy: true,
             logits_at_once: ledger::logits_at_once(place.device),
             by: place.into(),
         };
