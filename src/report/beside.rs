@@ -15,7 +15,14 @@ const MARK: &str = "  ! ";
 
 const FINISHED: &str = "finished";
 /// Means of a judge's numbers and of rewards that are made of them, and how far judges agree: beginnings of their names.
-const NUMBERS: [&str; 5] = ["score", "average", "best", "agreement", "kappa"];
+const NUMBERS: [&str; 6] = [
+    "score",
+    "average",
+    "best",
+    "held_out_reward",
+    "agreement",
+    "kappa",
+];
 
 /// How many attacks succeed: beginning of the names of its metrics.
 pub const SUCCESS: &str = "success";
@@ -188,6 +195,7 @@ pub fn of(name: &str, all: &[Metric]) -> Option<Beside> {
         true => Some(found),
         false => found.unjudged.map(|_| Beside {
             unjudged: found.unjudged,
+            dropped: found.dropped,
             ..Beside::default()
         }),
     }

@@ -102,6 +102,11 @@ pub fn grid(store: &Store, sides: &[&Side], asked: &[String], nodes: &[String]) 
         asked::elsewhere(store, sides, nodes, metric)
     })?;
     let numerics = apart(measured.iter().map(|m| &m.row));
+    let each = measured.iter().filter_map(|m| {
+        let name = format!("`{}` of `{}`", m.row.node, m.row.label());
+        Some((m.row.node.as_str(), name, m.kind, m.record?))
+    });
+    let otherwise = measures::beside_each_other(each);
     let rows = measured.into_iter().map(|own| own.row(&heads, asked));
     Ok(Grid {
         rows: rows.collect(),
@@ -120,13 +125,14 @@ struct Measured<'a> {
     record: Option<&'a Record>,
 }
 
-impl Measured {
+impl Measured<'_> {
     /// The row with its cells.
     fn row(self, heads: &[Head], asked: &[String]) -> Row {
         let Measured {
             mut row,
             seeds,
             kind,
+            ..
         } = self;
         let each = || seeds.iter().map(|s| s.metrics.as_slice());
         let mean = beside::over_seeds(each());
@@ -297,7 +303,7 @@ pub fn remarks(grid: &Grid) -> Page {
 fn texts<'a>(grid: &'a Grid, row: &'a Row) -> impl Iterator<Item = String> + 'a {
     let both = row.cells.iter().zip(&grid.metrics);
     both.map(|(cell, head)| match cell {
-        Some(cell) => cell.text(&head.unit),
+        Some(cell) => cell.text(&head.unit, row.seeds),
         None if row.without.contains_key(&head.metric) => NO_VERDICT.into(),
         None => NOTHING.into(),
     })
@@ -379,6 +385,8 @@ pub fn csv(grid: &Grid) -> Result<String> {
                 &beside(|b| b.unreadable),
                 &beside(|b| b.unfinished),
                 &unjudged,
+                &beside(|b| b.dropped),
+                &beside(|b| b.short),
             ])?;
         }
     }

@@ -233,14 +233,14 @@ fn is_beside_a_rate(name: &str) -> bool {
 }
 
 /// Whether a metric says nothing in a line of its own where all its values are these: no response came to this, or it stands beside
-/// its rate, which there is if anything behind it has a verdict.
+/// its rate, which there is if anything is left behind it.
 pub fn idle(name: &str, mut values: impl Iterator<Item = f64>) -> bool {
     let first = name.split('/').next().unwrap_or(name);
     let of_class = |c: PromptClass| {
         [UNSCORABLE, DROPPED].map(|what| beside_of(what, c.word()) == name) != [false; 2]
     };
     match name {
-        _ if is_beside_a_rate(name) => first != UNSCORABLE || values.all(|x| x < 1.0),
+        _ if is_beside_a_rate(name) => first == UNREADABLE || values.all(|x| x < 1.0),
         "outcome/answered" => values.all(|x| x == 1.0),
         _ if first == OUTCOME || first == UNREADABLE => values.all(|x| x == 0.0),
         _ if PromptClass::ALL.into_iter().any(of_class) => values.all(|x| x == 0.0),

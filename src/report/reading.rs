@@ -1,7 +1,7 @@
 //! What a node measured, out of its record: the metrics, and the values of every prompt behind them; and their estimate over
 //! seeds. The one place from which tables, comparisons, claims and the page have a number with its interval.
 
-use crate::metrics::{self, UNREADABLE, UNSCORABLE, beside_of};
+use crate::metrics::{self, DROPPED, UNREADABLE, UNSCORABLE, beside_of};
 use anyhow::{Context, Result};
 use base::rows::{self, METRICS, Measured, Metric, Metrics, VALUES};
 use base::stats::{

@@ -6,6 +6,7 @@ use pipe::base::rows::{METRICS, Measured, Metric};
 use pipe::kinds::shared::measure;
 use pipe::report::compare::structure::{Change, Changed};
 use pipe::report::compare::{Asked, Comparison, Costs, compare, show};
+use pipe::report::grid::grid;
 use pipe::report::metrics;
 use pipe::report::reading::{Over, Reading};
 use pipe::report::side::Side;

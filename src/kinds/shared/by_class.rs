@@ -1,5 +1,5 @@
 //! The share of rows with a property, of all and of each class of prompts: what of the answers is of no use, say, behind the rates
-//! of a class; and the rate of a part of a class with what of its own answers is of no use.
+//! of a class.
 
 use super::measure::{At, Measure, UNREADABLE, UNSCORABLE, share};
 use base::rows::{PromptClass, Score};
@@ -27,24 +27,25 @@ pub(crate) fn of_scores(
     shares(name, scores.iter().map(move |s| (s, s.class, property(s))))
 }
 
-/// A rate of a part of its prompts, of the rows that have a verdict, and of the answers behind it the shares that cannot be
-/// read and, where somebody `judged`, that have no verdict: those of their class do not tell them. Where no row has a verdict
-/// there is the last alone.
-pub(crate) fn of_part<'a>(
+/// A rate of a part of its prompts, of the rows that have a verdict, and of the answers behind it the shares that cannot be read, and, where
+/// some `may_lack` one, that have no verdict: those of their class do not tell them. Where no row has a verdict there is the last alone.
+pub(crate) fn part<'a>(
     name: &str,
     rows: impl Iterator<Item = &'a Score> + Clone,
     property: impl Fn(&Score) -> bool,
-    judged: bool,
+    may_lack: bool,
 ) -> Vec<Measure> {
-    let scored = rows.clone().filter(|s| s.scored());
+    let judged = rows.clone().filter(|s| s.scored());
+    let rate = share(name, judged.clone().map(|s| (s, property(s))));
     let beside = |what: &str| format!("{what}/{name}");
-    let rate = share(name, scored.clone().map(|s| (s, property(s))));
+    let unreadable = judged.map(|s| (s, s.outcome.unreadable()));
     let mut out: Vec<Measure> = rate.into_iter().collect();
-    let unreadable = scored.map(|s| (s, s.outcome.unreadable()));
     out.extend(share(&beside(UNREADABLE.name), unreadable));
-    if judged {
-        let unscorable = rows.map(|s| (s, !s.scored()));
-        out.extend(share(&beside(UNSCORABLE.name), unscorable));
+    if may_lack {
+        out.extend(share(
+            &beside(UNSCORABLE.name),
+            rows.map(|s| (s, !s.scored())),
+        ));
     }
     out
 }

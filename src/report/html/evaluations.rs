@@ -108,6 +108,17 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
     };
     let warned = columns.iter().zip(&means);
     let warned = warned.filter_map(|(column, (_, mean))| doubt::warning(&column.label, mean));
+    let each = columns.iter().zip(&sets).filter_map(|(column, items)| {
+        let item = items.iter().map(|i| &study.items[*i]);
+        let item = item.clone().find(|item| item.record.is_some())?;
+        Some((
+            item.name,
+            column.label.clone(),
+            item.node.kind,
+            item.record?,
+        ))
+    });
+    let otherwise = measures::beside_each_other(each);
     Evaluations {
         warnings: warned.collect(),
         otherwise,

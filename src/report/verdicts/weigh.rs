@@ -71,8 +71,12 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
                 } = evaluation;
                 out.fixed |= notes.is_empty() && weighed.numbers.seeds < pairs.len();
                 out.notes.extend(notes);
-                let left_out = behind.iter().flatten().any(|b| some(b.unjudged).is_some());
-                if let Some(why) = unjudged.filter(|_| left_out) {
+                let any = |of: fn(&Beside) -> Option<f64>| {
+                    behind.iter().flatten().any(|b| some(of(b)).is_some())
+                };
+                let unjudged = unjudged.filter(|_| any(|b| b.unjudged));
+                let dropped = dropped.filter(|_| any(|b| b.dropped));
+                for why in unjudged.into_iter().chain(dropped) {
                     unused.entry(why).or_default().extend(used(&weighed));
                 }
                 let recipes = [&other.recipe, &out.recipe];

@@ -1,27 +1,31 @@
 //! What scores that were given elsewhere say in numbers.
 
-use crate::shared::by_class::{self, of_part};
+use crate::shared::by_class;
 use crate::shared::measure::{self, MOST_VALUES, Measure, UNREADABLE, UNSCORABLE, by_label};
 use base::rows::{PromptClass, Score};
 
 /// `defense` (harmful prompts: the attack failed) and `compliance` (others: a good answer), of the rows that have a score, in all and
-/// by category and label, with what of these has no answer or no score; the mean score by class; the share of rows without one, and of
-/// those that have no answer, in all and by class.
+/// by category and label; the mean score by class; the share of rows without one, and of those that have no answer, in all, by
+/// class and of every rate by label.
 pub fn measures(scores: &[Score]) -> Vec<Measure> {
     let rows = |harmful: bool| {
         let of = move |s: &&Score| (s.class == PromptClass::Harmful) == harmful;
         scores.iter().filter(of)
     };
-    let good = |s: &Score| s.good;
     let mut out = vec![];
     for (harmful, name) in [(true, "defense"), (false, "compliance")] {
-        let scored = rows(harmful).filter(|s| s.scored());
-        out.extend(measure::share(name, scored.map(|s| (s, s.good))));
+        let judged = rows(harmful).filter(|s| s.scored());
+        out.extend(measure::share(name, judged.map(|s| (s, s.good))));
         let labels = by_label(rows(harmful), |s| &s.labels);
         for (label, values) in labels.iter().filter(|(_, v)| v.len() <= MOST_VALUES) {
             for (value, rows) in values {
                 let name = format!("{name}/{label}/{value}");
-                out.extend(of_part(&name, rows.iter().copied(), good, true));
+                out.extend(by_class::part(
+                    &name,
+                    rows.iter().copied(),
+                    |s| s.good,
+                    true,
+                ));
             }
         }
     }

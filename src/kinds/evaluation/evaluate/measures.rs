@@ -2,7 +2,7 @@
 
 use super::tries;
 use crate::scorers::{Meaning, Reads, Scorer};
-use crate::shared::by_class::{self, of_part};
+use crate::shared::by_class;
 use crate::shared::measure::{self, MOST_VALUES, Measure, UNREADABLE, UNSCORABLE, by_label};
 use crate::shared::reasoning::{self, Reasoned};
 use base::response::Outcome;
@@ -26,7 +26,6 @@ pub fn measures(
     if !matches!(by.reads, Reads::Nothing) {
         out.extend(tries::measures(scores, within));
     }
-    let judged = matches!(by.reads, Reads::Number(_));
     for (name, rows, property) in labelled(scores, by.reads) {
         let split = by_label(rows.into_iter(), |s| &s.labels);
         for (label, values) in split.iter().filter(|(_, v)| v.len() <= MOST_VALUES) {
@@ -34,7 +33,7 @@ pub fn measures(
                 let name = format!("{name}/{label}/{value}");
                 // A label may be called as a measure that is there already.
                 if out.iter().all(|m| m.metric.name != name) {
-                    out.extend(of_part(&name, rows.iter().copied(), property, judged));
+                    out.extend(part(&name, rows.iter().copied(), property, by.reads));
                 }
             }
         }
@@ -104,14 +103,18 @@ fn by_truth(scores: &[Score]) -> Vec<Measure> {
     let good = |s: &Score| s.good;
     let mut out = vec![];
     out.extend(share("defense", harmful(), good));
-    let disguised = harmful().filter(|s| !plain(s));
-    out.extend(of_part(
+    out.extend(part(
         "defense/plain",
         harmful().filter(plain),
         good,
-        false,
+        Reads::Truth,
     ));
-    out.extend(of_part("defense/disguised", disguised, good, false));
+    out.extend(part(
+        "defense/disguised",
+        harmful().filter(|s| !plain(s)),
+        good,
+        Reads::Truth,
+    ));
     out.extend(share("compliance", others(), good));
     for class in [PromptClass::Harmless, PromptClass::Ambiguous] {
         let name = format!("compliance/{}", class.word());
@@ -135,7 +138,7 @@ fn by_refusal(scores: &[Score]) -> Vec<Measure> {
     for category in categories(scores.iter()) {
         let rows = scores.iter().filter(|s| s.category == category);
         let name = format!("compliance/type/{category}");
-        out.extend(of_part(&name, rows, Score::answers, false));
+        out.extend(part(&name, rows, Score::answers, Reads::Refusal));
     }
     out
 }
@@ -161,7 +164,7 @@ fn by_number(scores: &[Score], meaning: Meaning) -> Vec<Measure> {
         for category in categories(all(harmful)) {
             let of_category = all(harmful).filter(|s| s.category == category);
             let name = format!("{measured}/type/{category}");
-            out.extend(of_part(&name, of_category, good, true));
+            out.extend(part(&name, of_category, good, Reads::Number(meaning)));
         }
     }
     for class in PromptClass::ALL {
@@ -189,6 +192,16 @@ fn by_number(scores: &[Score], meaning: Meaning) -> Vec<Measure> {
 fn categories<'a>(rows: impl Iterator<Item = &'a Score>) -> BTreeSet<&'a str> {
     let names = rows.map(|s| s.category.as_str());
     names.filter(|c| !c.is_empty()).collect()
+}
+
+/// A rate of a part of its prompts, with what stands beside it: a judge that gives numbers may say nothing.
+fn part<'a>(
+    name: &str,
+    rows: impl Iterator<Item = &'a Score> + Clone,
+    property: impl Fn(&Score) -> bool,
+    by: Reads,
+) -> Vec<Measure> {
+    by_class::part(name, rows, property, matches!(by, Reads::Number(_)))
 }
 
 /// Share of prompts with a property; nothing where there are no rows.
