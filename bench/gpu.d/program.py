@@ -90,8 +90,8 @@ def ours(sizes, what, work):
 def torch(card, what, work):
     """The other side; None where there is no PyTorch that sees the GPU, which a small form does not ask for."""
     device = "cpu" if card.small else "cuda"
-    asked = "import torch; raise SystemExit(not torch.cuda.is_available())" if device == "cuda" else "import torch, transformers"
-    if subprocess.run([sys.executable, "-c", asked], env=environment(), stderr=subprocess.DEVNULL).returncode:
+    asked = "import torch, transformers, sys; sys.exit(sys.argv[1] == 'cuda' and not torch.cuda.is_available())"
+    if subprocess.run([sys.executable, "-c", asked, device], env=environment(), stderr=subprocess.DEVNULL).returncode:
         return None
     work = {"config": sizes_of(card)["config"], "device": device, **work}
     return common.Side(f"gpu peer {what}", [sys.executable, ROOT / "bench/peer.py", what, json.dumps(work)], env=environment())
@@ -130,7 +130,11 @@ def training(card):
         flops = 6 * parameters * length / took
         line = {"ok": True, "tokens": length, "step_s": round(took, 4), "tokens_per_s": round(length / took), "tflops": round(flops / 1e12, 1)}
         line |= {"taken_gib": gib(memory["taken"]), "ledger_gib": gib(ledger)}
-        yield line | beside_torch(card, work, length, took, flops, parameters)
+        try:
+            line |= beside_torch(card, work, length, took, flops, parameters)
+        except (SystemExit, OSError) as error:  # Ours is measured, whatever the other side does.
+            line |= {"torch": f"failed: {str(error)[-300:]}"}
+        yield line
 
 
 def beside_torch(card, work, length, took, flops, parameters):

@@ -44,7 +44,8 @@ enum What {
 ///
 /// `POST /score` takes `{"rows": [{"class", "prompt", "response", "finished", "truth"}, …]}`, rows of the artifact `prompts` with a
 /// response each, and answers `{"rewards": [0.93, null, …], "scores": [{"format": 1.0, …}, …]}`, the numbers that the node itself
-/// would compute. `GET /` describes the route, `GET /health` says how much was asked and paid. Answers of services are kept in the
+/// would compute. `finished`, false where the length limit ended a response, has to be there where the node's `truncated` makes
+/// anything of it. `GET /` describes the route, `GET /health` says how much was asked and paid. Answers of services are kept in the
 /// store's journal before they are used, limits and budgets hold as in a run, and rows of questions that come at once are scored
 /// together. What cannot be answered has `{"error": "…"}` and a status: 400 the question is wrong, 422 a response has no reward,
 /// 503 the same may go well in a while, 500 it will not.
