@@ -163,19 +163,21 @@ fn a_comparison_says_that_no_side_has_a_verdict() {
     let space = Space::new();
     let of = |file| space.sides(file, &[], |_, _| Some(nothing()));
     let (base, wide) = (of("base.toml"), of("wide.toml"));
-    for metrics in [vec![], vec!["defense".to_string()]] {
-        let asked = Asked {
-            metrics,
-            ..Asked::default()
-        };
-        let found = compare(&space.store, &refs(&base), &refs(&wide), &asked).unwrap();
-        let text = show::page(&found[0], &show::Shown::Main(BTreeSet::new())).text();
-        let told = format!("\n  defense: not compared: {WHY}\n");
-        assert!(text.contains("\neval\n") && text.contains(&told), "{text}");
-        let warned = "harmful and harmless prompts is measured: `eval` of `base` 100.0 %, `eval` of `wide` 100.0 %\n";
-        assert!(text.contains(warned), "{text}");
-        assert!(!text.contains("rates are compared"), "{text}");
-    }
+    let found = compare(&space.store, &refs(&base), &refs(&wide), &Asked::default()).unwrap();
+    let text = show::page(&found[0], &show::Shown::Main(BTreeSet::new())).text();
+    let told = format!("\n  defense: not compared: {WHY}\n");
+    assert!(text.contains("\neval\n") && text.contains(&told), "{text}");
+    let warned = "harmful and harmless prompts is measured: `eval` of `base` 100.0 %, `eval` of `wide` 100.0 %\n";
+    assert!(text.contains(warned), "{text}");
+    assert!(!text.contains("rates are compared"), "{text}");
+    // Asked for by name it is what cannot be answered.
+    let asked = Asked {
+        metrics: vec!["defense".to_string()],
+        ..Asked::default()
+    };
+    let error = compare(&space.store, &refs(&base), &refs(&wide), &asked).unwrap_err();
+    let told = format!("nothing here measures `defense`: {WHY}");
+    assert!(error.to_string().contains(&told), "{error}");
 }
 
 #[test]
