@@ -83,6 +83,10 @@ pub fn run(args: &Diff) -> Outcome {
     for (a, b) in of_one_recipe(&first, &second)? {
         comparisons.extend(compare::compare(&store, &a, &b, &asked)?);
     }
+    let lone = of_no_recipe(&first, &second);
+    for comparison in &mut comparisons {
+        comparison.alone.extend(lone.iter().cloned());
+    }
     let claims = claims(&store, &first, &second)?;
     let same = comparisons.iter().all(|c| c.same && c.alone.is_empty());
     if args.json {
@@ -171,6 +175,21 @@ fn of_one_recipe<'a>(first: &'a [Side], second: &'a [Side]) -> Result<Recipes<'a
         )),
         false => Ok(pairs),
     }
+}
+
+/// Variants of recipes that only one of two runs holds.
+fn of_no_recipe(first: &[Side], second: &[Side]) -> Vec<String> {
+    let names =
+        |sides: &[Side]| -> BTreeSet<String> { sides.iter().map(|s| s.recipe.clone()).collect() };
+    let (ours, theirs) = (names(first), names(second));
+    if ours.len() == 1 && theirs.len() == 1 {
+        return vec![];
+    }
+    let lone = |sides: &[Side], others: &BTreeSet<String>| -> Vec<String> {
+        let lone = sides.iter().filter(|s| !others.contains(&s.recipe));
+        lone.map(Side::label).collect()
+    };
+    [lone(first, &theirs), lone(second, &ours)].concat()
 }
 
 /// What each side's recipe says of the other's.

@@ -27,6 +27,13 @@ pub(crate) fn of_scores(
     shares(name, scores.iter().map(move |s| (s, s.class, property(s))))
 }
 
+/// What is neither help nor refusal, of the rows that have a verdict: those are the answers behind a rate.
+pub(crate) fn unreadable(scores: &[Score]) -> Vec<Measure> {
+    let judged = scores.iter().filter(|s| s.scored());
+    let rows = judged.map(|s| (s, s.class, s.outcome.unreadable()));
+    shares(UNREADABLE.name, rows)
+}
+
 /// A rate of a part of its prompts, of the rows that have a verdict, and of the answers behind it the shares that cannot be read, and, where
 /// some `may_lack` one, that have no verdict: those of their class do not tell them. Where no row has a verdict there is the last alone.
 pub(crate) fn part<'a>(

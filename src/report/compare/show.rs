@@ -68,7 +68,10 @@ pub fn page(c: &Comparison, shown: &Shown) -> Page {
         page.line(format!("without a partner on the other side: {alone}"));
     }
     if c.same {
-        page.line("nothing differs");
+        page.line(match c.alone.is_empty() {
+            true => "nothing differs",
+            false => "nothing else differs",
+        });
         return page;
     }
     changed(&mut page, &c.structure, (&first, &second));

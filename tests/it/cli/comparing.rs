@@ -189,6 +189,28 @@ fn runs_are_compared_by_what_they_left() {
     );
 }
 
+/// A recipe that only one of two runs holds is a difference.
+#[test]
+fn a_run_that_holds_another_recipe_besides_is_not_the_same() {
+    let space = small();
+    let run = |recipes: &[&str]| {
+        let json = space.pipe(&[&["run", "--json"][..], recipes].concat()).ok();
+        json.json()["run"].as_str().unwrap().to_string()
+    };
+    let (one, both) = (run(&["small.toml"]), run(&["small.toml", "wide.toml"]));
+    for sides in [[&one, &both], [&both, &one]] {
+        let said = space.pipe(&["diff", sides[0], sides[1]]).ends(1);
+        let told = "without a partner on the other side: wide\nnothing else differs\n";
+        assert!(said.out.contains(told), "{}", said.out);
+        let json = space
+            .pipe(&["diff", sides[0], sides[1], "--json"])
+            .ends(1)
+            .json();
+        assert_eq!(json["same"], false);
+        assert_eq!(json["comparisons"][0]["alone"][0], "wide");
+    }
+}
+
 /// What a run kept is read with the names that parameters had then; nobody can mend it.
 #[test]
 fn a_run_of_an_older_version_is_compared_as_ever() {

@@ -63,6 +63,8 @@ fn another_judge_judges_the_same_completions_and_nothing_is_asked_twice() {
     assert_eq!(metric("unscorable/ambiguous"), (0.0, 2));
     assert_eq!(metric("unscorable/defense/type/bad"), (1.0 / 3.0, 3));
     assert_eq!(metric("unreadable/defense/type/bad"), (0.0, 2));
+    assert_eq!(metric("unreadable/harmful"), (0.0, 2));
+    assert_eq!(metric("unreadable"), (0.0, 4));
     let rows: Vec<Score> = ran.rows("judged", "scores");
     assert_eq!(rows[2].score, Some(1.0));
     assert!(!rows[2].good && rows[3].good && rows[3].refused);

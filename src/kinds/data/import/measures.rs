@@ -1,7 +1,7 @@
 //! What scores that were given elsewhere say in numbers.
 
 use crate::shared::by_class;
-use crate::shared::measure::{self, MOST_VALUES, Measure, UNREADABLE, UNSCORABLE, by_label};
+use crate::shared::measure::{self, MOST_VALUES, Measure, UNSCORABLE, by_label};
 use base::rows::{PromptClass, Score};
 
 /// `defense` (harmful prompts: the attack failed) and `compliance` (others: a good answer), of the rows that have a score, in all and
@@ -37,7 +37,6 @@ pub fn measures(scores: &[Score]) -> Vec<Measure> {
     }
     let unjudged = |s: &Score| !s.scored();
     out.extend(by_class::of_scores(UNSCORABLE.name, scores, unjudged));
-    let unreadable = |s: &Score| s.outcome.unreadable();
-    out.extend(by_class::of_scores(UNREADABLE.name, scores, unreadable));
+    out.extend(by_class::unreadable(scores));
     out
 }

@@ -3,7 +3,7 @@
 use super::tries;
 use crate::scorers::{Meaning, Reads, Scorer};
 use crate::shared::by_class;
-use crate::shared::measure::{self, MOST_VALUES, Measure, UNREADABLE, UNSCORABLE, by_label};
+use crate::shared::measure::{self, MOST_VALUES, Measure, UNSCORABLE, by_label};
 use crate::shared::reasoning::{self, Reasoned};
 use base::response::Outcome;
 use base::rows::{Completion, PromptClass, Score};
@@ -51,8 +51,7 @@ pub fn measures(
 /// What is neither help nor refusal, in all and by class, and what the responses came to; a share that is 0 is there too, so that two
 /// evaluations pair.
 fn outcomes(scores: &[Score]) -> Vec<Measure> {
-    let unreadable = |s: &Score| s.outcome.unreadable();
-    let mut out = by_class::of_scores(UNREADABLE.name, scores, unreadable);
+    let mut out = by_class::unreadable(scores);
     for outcome in Outcome::ALL {
         let name = format!("outcome/{}", outcome.word());
         out.extend(share(&name, scores.iter(), |s| s.outcome == outcome));
