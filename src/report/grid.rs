@@ -3,7 +3,7 @@
 
 use crate::asked::{self, Head};
 use crate::beside::{self, Beside};
-use crate::compare::measures;
+use crate::compare::measures::{Shown, beside_each_other};
 use crate::devices;
 use crate::doubt::{self, Doubt, NO_VERDICT, NOTHING};
 use crate::metrics;
@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use base::claim::{Axes, SEED};
 use base::hash::Key;
 use engine::graph::Node;
-use engine::kind::Kind;
+use engine::kind::{Kind, Written};
 use engine::store::Store;
 use engine::store::record::Record;
 use serde::Serialize;
@@ -102,11 +102,13 @@ pub fn grid(store: &Store, sides: &[&Side], asked: &[String], nodes: &[String]) 
         asked::elsewhere(store, sides, nodes, metric)
     })?;
     let numerics = apart(measured.iter().map(|m| &m.row));
-    let each = measured.iter().filter_map(|m| {
-        let name = format!("`{}` of `{}`", m.row.node, m.row.label());
-        Some((m.row.node.as_str(), name, m.kind, m.record?))
+    let each = measured.iter().map(|m| Shown {
+        node: &m.row.node,
+        name: format!("`{}` of `{}`", m.row.node, m.row.label()),
+        kind: m.kind,
+        records: m.records.clone(),
     });
-    let otherwise = measures::beside_each_other(each);
+    let otherwise = beside_each_other(Written::Metrics, each);
     let rows = measured.into_iter().map(|own| own.row(&heads, asked));
     Ok(Grid {
         rows: rows.collect(),
@@ -117,12 +119,12 @@ pub fn grid(store: &Store, sides: &[&Side], asked: &[String], nodes: &[String]) 
     })
 }
 
-/// A row without cells, the metrics of its seeds, the kind of node that wrote them and the first record.
+/// A row without cells, the metrics of its seeds, the kind of node that wrote them and its records by seed.
 struct Measured<'a> {
     row: Row,
     seeds: Vec<Reading>,
     kind: &'static Kind,
-    record: Option<&'a Record>,
+    records: Vec<(Option<&'a str>, &'a Record)>,
 }
 
 impl Measured<'_> {
@@ -171,6 +173,9 @@ fn row<'a>(
         keys: vec![],
         numerics: devices::Numerics::new(),
     };
+    let records = variants.iter();
+    let records = records.filter_map(|side| Some((side.seed(), side.record(node)?)));
+    let records = records.collect();
     let mut seeds = vec![];
     for side in variants {
         match side.record(node) {
@@ -193,7 +198,7 @@ fn row<'a>(
         row,
         seeds,
         kind,
-        record: variants.iter().find_map(|side| side.record(node)),
+        records,
     })
 }
 

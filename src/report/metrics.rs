@@ -32,27 +32,9 @@ pub fn main(metric: &str) -> bool {
 const BEFORE: &str = "/before";
 const AFTER: &str = "/after";
 
-/// Which values a metric of this unit can have.
-pub fn range(unit: &str) -> Range {
-    match unit {
-        "share" => Range::Share,
-        "words" | "tokens" | "prompts" | "rows" | "bytes" | "seconds" | "count" => Range::Count,
-        _ => Range::Free,
-    }
-}
-
-/// An interval without what no value can be, whoever wrote it.
-pub fn within(unit: &str, interval: (f64, f64)) -> (f64, f64) {
-    match unit {
-        // No shares of prompts, and bounded as these are.
-        "auroc" | "cka" => Range::Share.within(interval),
-        _ => range(unit).within(interval),
-    }
-}
-
-/// `43.0 % [37.4, 48.7]`, `17.5 [17.4, 17.6]`.
+/// `43.0 % [37.4, 48.7]`, `17.5 [17.4, 17.6]`; the interval without what no value can be, whoever wrote it.
 pub fn value(metric: &Metric) -> String {
-    let interval = metric.interval.map(|i| within(&metric.unit, i));
+    let interval = metric.interval.map(|i| Range::of(&metric.unit).within(i));
     with_interval(&metric.unit, metric.value, interval, "%", number)
 }
 

@@ -1,12 +1,12 @@
 //! What a node measured, out of its record: the metrics, and the values of every prompt behind them; and their estimate over
 //! seeds. The one place from which tables, comparisons, claims and the page have a number with its interval.
 
-use crate::metrics::{self, DROPPED, UNREADABLE, UNSCORABLE, beside_of};
+use crate::metrics::{DROPPED, UNREADABLE, UNSCORABLE, beside_of};
 use anyhow::{Context, Result};
 use base::rows::{self, METRICS, Measured, Metric, Metrics, VALUES};
 use base::stats::{
     self,
-    crossed::{self, ALPHA, Estimate, Values},
+    crossed::{self, ALPHA, Estimate, Range, Values},
 };
 use engine::kind::Type;
 use engine::store::Store;
@@ -163,7 +163,7 @@ pub fn mean_of<'a>(
         .iter()
         .map(|(_, m)| m.iter().map(|m| m.n).sum())
         .min()?;
-    let range = metrics::range(unit);
+    let range = Range::of(unit);
     let each = found.iter().map(|(_, metrics)| {
         let values: Vec<f64> = metrics.iter().map(|m| m.value).collect();
         base::stats::mean(&values)
@@ -183,7 +183,7 @@ pub fn mean_of<'a>(
             .or_else(by_means)
     };
     let interval = match found.as_slice() {
-        [(_, one)] if one.len() == 1 => one[0].interval.map(|i| metrics::within(unit, i)),
+        [(_, one)] if one.len() == 1 => one[0].interval.map(|i| range.within(i)),
         _ => estimate().and_then(|e| e.interval(ALPHA)),
     };
     Some(Mean {

@@ -1,7 +1,7 @@
 //! One recipe under one choice of its axes, with what the store holds of it: what is compared, tabulated and reported.
 
 use crate::command;
-use base::claim::{Axes, Claim, SHIPPED};
+use base::claim::{Axes, Claim, SEED, SHIPPED};
 use engine::graph::{Graph, NodeId};
 use engine::kind::Kind;
 use engine::store::record::Record;
@@ -40,6 +40,11 @@ impl Side {
     pub fn axes_without(&self, out: impl Fn(&str) -> bool) -> Axes {
         let axes = self.axes.iter().filter(|(axis, _)| !out(axis));
         axes.map(|(a, v)| (a.clone(), v.clone())).collect()
+    }
+
+    /// Its seed, where it has one.
+    pub fn seed(&self) -> Option<&str> {
+        self.axes.get(SEED).map(String::as_str)
     }
 
     pub fn record(&self, node: &str) -> Option<&Record> {

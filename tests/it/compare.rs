@@ -3,12 +3,15 @@
 use crate::sides::{BASE, Rows, Space, defense, first, refs};
 use pipe::base::claim::Axes;
 use pipe::base::rows::{METRICS, Measured, Metric};
+use pipe::base::stats::crossed::Range;
+use pipe::engine::kind::Written;
+use pipe::kinds::REGISTRY;
 use pipe::kinds::shared::measure;
 use pipe::report::compare::structure::{Change, Changed};
 use pipe::report::compare::{Asked, Comparison, Costs, compare, show};
 use pipe::report::grid::grid;
 use pipe::report::metrics;
-use pipe::report::reading::{Over, Reading};
+use pipe::report::reading::{Over, Reading, mean};
 use pipe::report::side::Side;
 
 #[test]
@@ -305,6 +308,78 @@ fn held_out_rewards_of_two_judges_are_no_comparison() {
         let beside = said.map(|said| format!("`rl` of `a.toml` and `rl` of `b.toml` are {said}"));
         assert_eq!(table(&b).otherwise, beside.into_iter().collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn what_is_bounded_is_so_over_seeds_too() {
+    let of = |unit: &str| {
+        let reading = |value| Reading {
+            metrics: vec![Metric {
+                name: "m".into(),
+                value,
+                n: 3,
+                interval: None,
+                unit: unit.into(),
+            }],
+            values: None,
+        };
+        let both = [reading(0.95), reading(0.7)];
+        mean(&both, "m").unwrap().interval.unwrap()
+    };
+    for unit in ["auroc", "cka"] {
+        assert_eq!(of(unit), (0.0, 1.0), "{unit}");
+    }
+    let (low, high) = of("reward");
+    assert!(low < 0.0 && high > 1.0);
+}
+
+#[test]
+fn what_numbers_hang_on_is_the_kinds_to_say() {
+    for (kind, param, metrics, curve) in [
+        ("grpo", "reward.harmful", true, true),
+        ("grpo", "judge.model", true, true),
+        ("grpo", "temperature", true, true),
+        ("grpo", "truncated", false, true),
+        ("grpo", "validation_samples", true, false),
+        ("grpo", "lr", false, false),
+        ("exec", "values.seed", false, false),
+        ("evaluate", "scorer", true, true),
+    ] {
+        let kind = REGISTRY.get(kind).unwrap();
+        let by = [Written::Metrics, Written::Curve].map(|w| kind.is_measured_by(w, param));
+        assert_eq!(by, [metrics, curve], "{}: {param}", kind.name);
+    }
+}
+
+/// A parameter that goes with the seed is another one under another seed.
+#[test]
+fn a_table_holds_records_of_one_seed_against_each_other() {
+    let space = Space::new();
+    let sides = |name: &str, settings: &str| {
+        let rl = format!(
+            "{BASE}[node.rl]\nkind = \"grpo\"\nsteps = 2\nseed = \"${{seed}}\"\nmax_new_tokens = \"${{seed}}\"\n\
+             in = {{ model = \"model\", prompts = \"prompts.rl\", validation = \"prompts.validation\" }}\n\
+             reward = {{ harmful = \"safety\", harmless = \"task\", ambiguous = \"task\" }}\n{settings}\n"
+        );
+        space.file(name, &rl.replace("\"base\"", &format!("\"{name}\"")));
+        let row = |i: usize| (format!("p{i}"), vec![("held_out_reward/after", 0.5)]);
+        let seeds = ["seed=1,2,3"];
+        space.sides(name, &seeds, |_, _| Some((0..4).map(row).collect()))
+    };
+    let mut a = sides("a.toml", "lr = 1e-3");
+    let lacking = a[0].graph.find("rl").unwrap();
+    a[0].records.remove(&lacking);
+    let otherwise = |b: &[Side]| {
+        let all = [refs(&a), refs(b)].concat();
+        let asked = ["held_out_reward/after".to_string()];
+        let table = grid(&space.store, &all, &asked, &["rl".to_string()]);
+        table.unwrap().otherwise
+    };
+    assert_eq!(otherwise(&sides("b.toml", "lr = 1e-4")), [""; 0]);
+    let of_two = "parameter `temperature`: 0.6 -> 0.5";
+    let said =
+        format!("`rl` of `a.toml` and `rl` of `b.toml` are not measured in the same way: {of_two}");
+    assert_eq!(otherwise(&sides("b.toml", "temperature = 0.5")), [said]);
 }
 
 #[test]
@@ -739,14 +814,15 @@ fn an_interval_is_within_what_values_can_be() {
     assert_eq!(of("auroc"), "0.500 [0.000, 1.000]");
     assert_eq!(of("words"), "0.5 [0.0, 1.2]");
     assert_eq!(of("reward"), "0.500 [-0.250, 1.250]");
-    let numbers = |numbers: [f64; 3]| {
+    let numbers = |range, numbers: [f64; 3]| {
         let each = ["a", "b", "c"].into_iter().zip(numbers);
-        measure::mean("score/harmful", "score", each)
+        measure::mean("score/harmful", "score", range, each)
             .unwrap()
             .metric
             .interval
             .unwrap()
     };
-    assert_eq!(numbers([1.0, 0.9, 0.2]).1, 1.0);
-    assert!(numbers([3.0, 0.9, 0.2]).1 > 3.0);
+    assert_eq!(numbers(Range::Bounded, [1.0, 0.9, 0.2]).1, 1.0);
+    // That all lie there says nothing of others.
+    assert!(numbers(Range::Free, [1.0, 0.9, 0.2]).1 > 1.0);
 }

@@ -7,6 +7,7 @@ use crate::identity::{Ground, bed, text};
 use crate::judges::Quiet;
 use crate::study::Study;
 use pipe::base::rows::{Completion, Prompt, PromptClass, Truth};
+use pipe::base::stats::crossed::Range;
 use pipe::engine::graph::manifest::Manifest;
 use pipe::engine::kind::Kind;
 use pipe::engine::store::paths::Paths;
@@ -253,7 +254,7 @@ fn measures() -> Pins {
             .iter()
             .map(|c| evaluate::score(c, by).unwrap())
             .collect();
-        let measures = evaluate::measures(&completions, &scores, by, &[1, 2]);
+        let measures = evaluate::measures(&completions, &scores, (by, Range::Share), &[1, 2]);
         let metrics: Vec<_> = measures.iter().map(|m| &m.metric).collect();
         let values = evaluate::values(&completions, &measures);
         let mut pin = |what: &str, text: String| {

@@ -6,6 +6,7 @@ use pipe::base::params::Problem;
 use pipe::base::params::{Block, Default as ParamDefault, ParamSpec, ParamValue};
 use pipe::base::rows::{Completion, Metric, Prompt, PromptClass, Truth};
 use pipe::base::stats;
+use pipe::base::stats::crossed::Range;
 use pipe::base::value::{self, Value, Values};
 use pipe::engine::kind::{Kind, Need, Purpose, Role, Type};
 use pipe::kinds::REGISTRY;
@@ -710,7 +711,12 @@ fn the_values_behind_a_measure_are_by_prompt_and_know_their_prompt() {
         .collect();
     let rows = evaluate::values(
         &completions,
-        &evaluate::measures(&completions, &scores, &scorers::world::SCORER, &[]),
+        &evaluate::measures(
+            &completions,
+            &scores,
+            (&scorers::world::SCORER, Range::Share),
+            &[],
+        ),
     );
     let ids: Vec<&str> = rows.iter().map(|r| r.id.as_str()).collect();
     assert_eq!(ids, ["h1", "h2"]);
@@ -767,7 +773,12 @@ fn every_rule_judges_evaluations_that_says_something_of_an_answer_as_a_whole() {
         let score = evaluate::score(&row, scorer).unwrap();
         assert_eq!(score.score.is_some(), scorer.has_number(), "{scorer:?}");
         assert_eq!(score.scorable.is_some(), scorer.has_number(), "{scorer:?}");
-        let measures = evaluate::measures(std::slice::from_ref(&row), &[score], scorer, &[]);
+        let measures = evaluate::measures(
+            std::slice::from_ref(&row),
+            &[score],
+            (scorer, Range::Share),
+            &[],
+        );
         let named = |name: &str| measures.iter().any(|m| m.metric.name == name);
         assert_eq!(named("score/harmless"), scorer.has_number(), "{scorer:?}");
         let helped = ["compliance/harmless", "safe/harmless"];
@@ -977,7 +988,7 @@ fn measures(completions: &[Completion], by: &'static Scorer) -> BTreeMap<String,
         .iter()
         .map(|c| evaluate::score(c, by).unwrap())
         .collect();
-    let measures = evaluate::measures(completions, &scores, by, &[]);
+    let measures = evaluate::measures(completions, &scores, (by, Range::Share), &[]);
     let rows = evaluate::values(completions, &measures);
     for measure in &measures {
         let name = &measure.metric.name;

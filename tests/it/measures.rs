@@ -6,6 +6,7 @@ use crate::study::Study;
 use pipe::base::response::split;
 use pipe::base::rows::{CompletedPrompt, Completion, Measured, Metric, Prompt, PromptClass, Truth};
 use pipe::base::stats;
+use pipe::base::stats::crossed::Range;
 use pipe::kinds::evaluation::evaluate::{self, Score};
 use pipe::kinds::evaluation::lengths;
 use pipe::kinds::scorers::{self, Scorer};
@@ -132,7 +133,7 @@ fn every_label_splits_what_is_measured() {
         ),
     ];
     for (judge, expected) in expected {
-        let measures = evaluate::measures(&completions, &scores, judge, &[]);
+        let measures = evaluate::measures(&completions, &scores, (judge, Range::Share), &[]);
         let metrics = metrics(&measures);
         for (name, value, n) in *expected {
             let metric = metrics.get(name);
@@ -180,7 +181,7 @@ fn rows_without_labels_have_the_measures_that_they_had() {
     ] {
         let of = |cases: &[Case]| {
             let (completions, scores) = scored(cases);
-            evaluate::measures(&completions, &scores, judge, &[])
+            evaluate::measures(&completions, &scores, (judge, Range::Share), &[])
         };
         let (plain, more) = (of(&cases), of(&labelled));
         let plain = metrics(&plain);
@@ -206,12 +207,12 @@ fn a_label_that_names_prompts_splits_nothing() {
         .collect();
     let scores: Vec<Score> = completions.iter().map(Score::unjudged).collect();
     let by = &scorers::harmbench::SCORER;
-    let all = evaluate::measures(&completions, &scores, by, &[]);
+    let all = evaluate::measures(&completions, &scores, (by, Range::Share), &[]);
     let names: Vec<&str> = all.iter().map(|m| m.metric.name.as_str()).collect();
     assert!(names.contains(&"defense/kind/one"));
     assert!(names.iter().all(|name| !name.contains("/name/")));
     // A hundred values are measured.
-    let fewer = evaluate::measures(&completions[1..], &scores[1..], by, &[]);
+    let fewer = evaluate::measures(&completions[1..], &scores[1..], (by, Range::Share), &[]);
     assert!(fewer.iter().any(|m| m.metric.name == "defense/name/p7"));
 }
 
@@ -228,7 +229,12 @@ fn test_cases_of_a_behavior_are_one_observation() {
         ("z", Harmful, "", "functional=contextual", true),
     ];
     let (completions, scores) = scored(&cases);
-    let measures = evaluate::measures(&completions, &scores, &scorers::harmbench::SCORER, &[]);
+    let measures = evaluate::measures(
+        &completions,
+        &scores,
+        (&scorers::harmbench::SCORER, Range::Share),
+        &[],
+    );
     let all = metrics(&measures);
     let defense = all["defense"];
     assert_eq!((defense.value, defense.n), ((0.75 + 0.0 + 1.0) / 3.0, 3));

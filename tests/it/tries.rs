@@ -5,6 +5,7 @@ use crate::reference::Parity;
 use crate::services::server::{Act, Server};
 use crate::study::{Study, attack};
 use pipe::base::rows::{ATTACK, BEHAVIOR, Completion, Metric, Prompt, PromptClass, Score};
+use pipe::base::stats::crossed::Range;
 use pipe::base::stats::tries::{PowerLaw, within};
 use pipe::base::stats::{self, wilson};
 use pipe::kinds::evaluation::evaluate;
@@ -58,7 +59,8 @@ impl Rows {
 
     fn measures(&self, within: &[usize]) -> BTreeMap<String, Metric> {
         let by = &scorers::harmbench::SCORER;
-        let measures = evaluate::measures(&self.completions, &self.scores, by, within);
+        let measures =
+            evaluate::measures(&self.completions, &self.scores, (by, Range::Share), within);
         // What stands behind a metric is what it is the mean of.
         for m in measures.iter().filter(|m| !m.values.is_empty()) {
             let values: Vec<f64> = m.values.values().copied().collect();

@@ -273,7 +273,7 @@ fn sign(set: usize) -> f64 {
 /// The largest standard deviation there can be.
 fn most(range: Range) -> f64 {
     match range {
-        Range::Share => 0.5,
+        Range::Share | Range::Bounded => 0.5,
         Range::Difference => 1.0,
         Range::Count | Range::Free => f64::INFINITY,
     }

@@ -35,8 +35,10 @@ const SMALLEST: f64 = 1e-9;
 /// Which values a mean can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Range {
-    /// 0 to 1.
+    /// 0 to 1, of what prompts come to.
     Share,
+    /// 0 to 1, of whatever else.
+    Bounded,
     /// Of two shares: -1 to 1.
     Difference,
     /// Never negative.
@@ -45,10 +47,28 @@ pub enum Range {
 }
 
 impl Range {
+    /// Of metrics of this unit.
+    pub fn of(unit: &str) -> Range {
+        match unit {
+            "share" => Range::Share,
+            "auroc" | "cka" => Range::Bounded,
+            "words" | "tokens" | "prompts" | "rows" | "bytes" | "seconds" | "count" => Range::Count,
+            _ => Range::Free,
+        }
+    }
+
+    /// Of what one of these has more than another.
+    pub fn of_difference(self) -> Range {
+        match self {
+            Range::Share => Range::Difference,
+            _ => Range::Free,
+        }
+    }
+
     /// What of an interval is among these.
     pub fn within(self, (low, high): (f64, f64)) -> (f64, f64) {
         match self {
-            Range::Share => (low.max(0.0), high.min(1.0)),
+            Range::Share | Range::Bounded => (low.max(0.0), high.min(1.0)),
             Range::Difference => (low.max(-1.0), high.min(1.0)),
             Range::Count => (low.max(0.0), high),
             Range::Free => (low, high),
@@ -148,11 +168,10 @@ pub fn estimate(metrics: &[Vec<Values>], range: Range) -> Option<Estimate> {
 /// seeds of the difference of the means. `range`: of the values of either. None without a value in each.
 pub fn contrast(of: Vec<Values>, than: Vec<Values>, range: Range) -> Option<Estimate> {
     let found = combined(&[of, than], &[1.0, -1.0], range, Pseudo::of_two)?;
-    let range = match range {
-        Range::Share => Range::Difference,
-        _ => Range::Free,
-    };
-    Some(Estimate { range, ..found })
+    Some(Estimate {
+        range: range.of_difference(),
+        ..found
+    })
 }
 
 /// The sum of the metrics' means, each times its weight.
@@ -238,7 +257,7 @@ impl Pseudo {
             Range::Share => Pseudo::with(two_of_each, mean, n, 1.0),
             // A difference that one training shows by chance, S of them hardly show together.
             Range::Difference => Pseudo::with(half_a_cell, mean, n, seeds as f64),
-            Range::Count | Range::Free => Pseudo::none(mean),
+            Range::Bounded | Range::Count | Range::Free => Pseudo::none(mean),
         }
     }
 

@@ -314,6 +314,14 @@ pub(crate) type CountCalls = fn(&NodePreview, &Path) -> Result<Calls>;
 /// See `Kind::preflight`.
 pub(crate) type Preflight = fn(&Values, &Values, &str) -> Vec<String>;
 
+/// The numbers that a node writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    Metrics,
+    /// Of every step of a training.
+    Curve,
+}
+
 pub struct Kind {
     /// The word in `kind = "…"`.
     pub name: &'static str,
@@ -331,8 +339,8 @@ pub struct Kind {
     /// What is to be said of the metrics that it writes; of several that fit a name the first counts.
     pub metrics: &'static [MetricInfo],
     /// Asked through `Kind::is_measured_by`, of a parameter or the block that it stands in. None: all of them, or, of a kind that trains
-    /// or generates, none.
-    pub measured_by: Option<fn(&str) -> bool>,
+    /// or generates, or runs what nobody knows, none.
+    pub measured_by: Option<fn(Written, &str) -> bool>,
     /// No prompt is in two of its outputs.
     pub disjoint: bool,
     /// It is of the built-in world: what is measured there says nothing of a real model.
@@ -465,13 +473,13 @@ impl Kind {
         port.is_some_and(|p| p.purpose == Purpose::Judging)
     }
 
-    /// Whether a metric hangs on this identity parameter, or on this block of them, by the way in which it is measured; else by what is
-    /// measured.
-    pub fn is_measured_by(&self, param: &str) -> bool {
+    /// Whether these numbers hang on this identity parameter, or on this block of them, by the way in which they are measured; else by
+    /// what is measured.
+    pub fn is_measured_by(&self, numbers: Written, param: &str) -> bool {
         let key = param.split('.').next().unwrap_or(param);
         match self.measured_by {
-            Some(by) => by(key),
-            None => !matches!(self.role, Role::Trains | Role::Generates),
+            Some(by) => by(numbers, key),
+            None => !matches!(self.role, Role::Trains | Role::Generates | Role::Runs),
         }
     }
 

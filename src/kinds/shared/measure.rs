@@ -251,7 +251,7 @@ impl<'a> From<&'a CompletedPrompt> for At<'a> {
 
 /// Rewards of prompts as a measure, one observation a prompt, with Student's interval; nothing where there are none.
 pub fn rewards<'a>(name: &str, each: impl Iterator<Item = (&'a str, f64)>) -> Option<Measure> {
-    mean(name, "reward", each)
+    mean(name, "reward", Range::Free, each)
 }
 
 /// Prompts of which each is an observation of its own, whatever behaviour it belongs to.
@@ -327,20 +327,14 @@ pub fn shares<'a>(
     })
 }
 
-/// The mean over observations, with Student's interval, which goes no further than values can: numbers of words are not below 0, and those
-/// of a judge between 0 and 1 where all are, as a reward model's may be others. Nothing where there are no rows.
+/// The mean over observations, with Student's interval, which goes no further than values can. Nothing where there are no rows.
 pub fn mean<'a>(
     name: &str,
     unit: &str,
+    range: Range,
     rows: impl Iterator<Item = (impl Into<At<'a>>, f64)>,
 ) -> Option<Measure> {
     measure(name, unit, rows, |means| {
-        let bounded = means.iter().all(|m| (0.0..=1.0).contains(m));
-        let range = match unit {
-            "words" => Range::Count,
-            "score" if bounded => Range::Share,
-            _ => Range::Free,
-        };
         Some(range.within(stats::mean_interval(means)?))
     })
 }

@@ -4,6 +4,7 @@
 use crate::shared::measure::{self, At, ByLabel, MOST_VALUES, Measure, by_label};
 use base::response;
 use base::rows::{CompletedPrompt, PromptClass, Truth};
+use base::stats::crossed::Range;
 use std::collections::BTreeMap;
 use world::judge;
 
@@ -100,7 +101,7 @@ pub fn measures(rows: &[Reasoned]) -> Vec<Measure> {
 
 fn words<'a, 'b: 'a>(of: &str, rows: impl Iterator<Item = &'a Reasoned<'b>>) -> Option<Measure> {
     let words = rows.map(|r| (r.at, r.words()));
-    measure::mean(&format!("reasoning/{of}"), "words", words)
+    measure::mean(&format!("reasoning/{of}"), "words", Range::Count, words)
 }
 
 fn reasons<'a, 'b: 'a>(

@@ -2,7 +2,7 @@
 //! be looked up, say.
 
 use crate::beside::{self, Sided};
-use crate::compare::measures::{Compared, Evaluation, seed_of};
+use crate::compare::measures::{Compared, Evaluation};
 use crate::compare::numbers::{self, Seeded};
 use crate::doubt;
 use crate::reading::{Reading, read};
@@ -33,7 +33,8 @@ pub fn evaluation(
             None => out.notes.push(side.missing(node)),
             // What does not hang on the seed is no repetition.
             Some(record) if seen.insert(&record.key) => {
-                readings.push((seed_of(side), read(store, record)?));
+                let seed = side.seed().map(String::from);
+                readings.push((seed, read(store, record)?));
             }
             Some(_) => {}
         }

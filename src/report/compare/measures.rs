@@ -17,7 +17,7 @@ use base::rows::{Measured, Metric};
 use base::stats::{self, crossed::Values};
 use engine::graph::changes::Reason;
 use engine::graph::changes::changes;
-use engine::kind::Kind;
+use engine::kind::{Kind, Written};
 use engine::store::Store;
 use engine::store::record::Record;
 use serde::Serialize;
@@ -113,11 +113,7 @@ pub fn evaluation(
             continue;
         }
         same += usize::from(one.key == two.key);
-        readings.push((
-            seed_of(a),
-            (one, read(store, one)?),
-            (two, read(store, two)?),
-        ));
+        readings.push((a.seed(), (one, read(store, one)?), (two, read(store, two)?)));
     }
     let all = readings
         .iter()
@@ -150,7 +146,7 @@ pub fn evaluation(
     }
     let pairs: Vec<Sides> = readings
         .iter()
-        .map(|(seed, (_, a), (_, b))| (seed.as_deref(), a, b))
+        .map(|(seed, (_, a), (_, b))| (*seed, a, b))
         .collect();
     let firsts = beside::over_seeds(pairs.iter().map(|p| p.1.metrics.as_slice()));
     let seconds = beside::over_seeds(pairs.iter().map(|p| p.2.metrics.as_slice()));
@@ -264,14 +260,14 @@ fn doubts(
 /// A seed and what both sides measured.
 type Sides<'a> = (Option<&'a str>, &'a Reading, &'a Reading);
 
-/// Why two records of a kind are not measured in the same way: by another judge, say.
-pub fn otherwise(kind: &Kind, a: &Record, b: &Record) -> Option<String> {
+/// Why these numbers of two records of a kind are not measured in the same way: by another judge, say.
+pub fn otherwise(kind: &Kind, of: Written, a: &Record, b: &Record) -> Option<String> {
     let apart: Vec<String> = changes(&a.manifest, &b.manifest)
         .iter()
         .filter(|r| match r {
             Reason::Input { port, .. } => kind.judges_with(port),
             Reason::Output { .. } => false,
-            Reason::Param { name, .. } | Reason::Source { name } => kind.is_measured_by(name),
+            Reason::Param { name, .. } | Reason::Source { name } => kind.is_measured_by(of, name),
             _ => true,
         })
         .map(words::reason)
@@ -279,25 +275,53 @@ pub fn otherwise(kind: &Kind, a: &Record, b: &Record) -> Option<String> {
     (!apart.is_empty()).then(|| format!("not measured in the same way: {}", apart.join("; ")))
 }
 
-/// What is to be said of several that stand beside each other, each with a name: of those of one node the first two that are not measured
-/// in the same way.
-pub fn beside_each_other<'a>(
-    all: impl IntoIterator<Item = (&'a str, String, &'static Kind, &'a Record)>,
-) -> Vec<String> {
-    let mut nodes: Vec<(&str, String, &Kind, &Record, bool)> = vec![];
+/// What stands beside others of its node, all seeds together.
+pub struct Shown<'a> {
+    pub node: &'a str,
+    /// As messages call it.
+    pub name: String,
+    pub kind: &'static Kind,
+    /// Under its seed, where there are seeds.
+    pub records: Vec<(Option<&'a str>, &'a Record)>,
+}
+
+impl<'a> Shown<'a> {
+    /// Under this seed; what knows no seeds agrees with any.
+    fn at(&self, seed: Option<&str>) -> Option<&'a Record> {
+        let agrees = |own: Option<&str>| own.is_none() || seed.is_none() || own == seed;
+        let found = self.records.iter().find(|(own, _)| agrees(*own));
+        found.map(|(_, record)| *record)
+    }
+}
+
+/// What is to be said of several that stand beside each other: of those of one node the first two of which these numbers are not
+/// measured in the same way. Two are held against each other under a seed that both have, since other seeds are no other way.
+pub fn beside_each_other<'a>(of: Written, all: impl IntoIterator<Item = Shown<'a>>) -> Vec<String> {
+    // Of each node as many as have its seeds between them; and whether something was said of it.
+    let mut nodes: Vec<(Vec<Shown>, bool)> = vec![];
     let mut told = vec![];
-    for (node, name, kind, record) in all {
-        let same =
-            |n: &&mut (&str, String, &Kind, &Record, bool)| n.0 == node && n.2.name == kind.name;
-        match nodes.iter_mut().find(same) {
-            None => nodes.push((node, name, kind, record, false)),
-            Some((_, _, _, _, true)) => {}
-            Some((_, first, _, one, said)) => {
-                if let Some(why) = otherwise(kind, one, record) {
-                    told.push(format!("{first} and {name} are {why}"));
-                    *said = true;
-                }
-            }
+    for one in all {
+        let same = |(firsts, _): &&mut (Vec<Shown>, bool)| {
+            firsts[0].node == one.node && firsts[0].kind.name == one.kind.name
+        };
+        let Some((firsts, said)) = nodes.iter_mut().find(same) else {
+            nodes.push((vec![one], false));
+            continue;
+        };
+        let against = |first: &Shown| {
+            let mut each = one.records.iter();
+            let (record, own) = each.find_map(|(seed, own)| Some((first.at(*seed)?, own)))?;
+            let why = otherwise(one.kind, of, record, own)?;
+            Some(format!("{} and {} are {why}", first.name, one.name))
+        };
+        if !*said {
+            let found = firsts.iter().find_map(against);
+            *said = found.is_some();
+            told.extend(found);
+        }
+        let known = |seed: Option<&str>| firsts.iter().any(|first| first.at(seed).is_some());
+        if one.records.iter().any(|(seed, _)| !known(*seed)) {
+            firsts.push(one);
         }
     }
     told
@@ -308,7 +332,7 @@ pub fn incomparable(kind: &Kind, a: (&Record, &Reading), b: (&Record, &Reading))
     if a.0.key == b.0.key {
         return None;
     }
-    if let found @ Some(_) = otherwise(kind, a.0, b.0) {
+    if let found @ Some(_) = otherwise(kind, Written::Metrics, a.0, b.0) {
         return found;
     }
     let (Some(one), Some(two)) = (&a.1.values, &b.1.values) else {
@@ -449,9 +473,4 @@ fn paired_values(name: &str, a: &Reading, b: &Reading) -> Result<(Values, Values
         0 => Err("no prompt has a readable verdict on both sides".into()),
         _ => Ok((first, second)),
     }
-}
-
-/// `seed` of a side, where it has one.
-pub(super) fn seed_of(side: &Side) -> Option<String> {
-    side.axes.get(SEED).cloned()
 }

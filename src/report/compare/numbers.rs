@@ -1,7 +1,6 @@
 //! The numbers of a comparison out of the values of every seed: both means, the difference with its interval and p, and every seed by
 //! itself. The one place where a difference comes from.
 
-use crate::metrics;
 use crate::reading::Over;
 use base::stats::crossed::{self, ALPHA, Estimate, Range, Values};
 use base::stats::mean;
@@ -78,20 +77,13 @@ impl Seeded {
     }
 }
 
-/// Which values a difference of this unit can have.
-fn range(unit: &str) -> Range {
-    match metrics::range(unit) {
-        Range::Share => Range::Difference,
-        _ => Range::Free,
-    }
-}
-
 /// Of the same prompts on both sides.
 pub fn paired(unit: &str, seeds: &[Seeded]) -> Option<Numbers> {
     let values: Vec<Values> = seeds.iter().map(Seeded::difference).collect();
     let means = seeds.iter().map(Seeded::means).collect::<Option<_>>()?;
     let found = numbers(means, |at| {
-        crossed::estimate(&[values[at].to_vec()], range(unit))
+        let range = Range::of(unit).of_difference();
+        crossed::estimate(&[values[at].to_vec()], range)
     });
     Some(Numbers { values, ..found? })
 }
@@ -104,7 +96,7 @@ pub fn apart(unit: &str, seeds: &[Seeded]) -> Option<Numbers> {
     let means = seeds.iter().map(Seeded::means).collect::<Option<_>>()?;
     numbers(means, |at| {
         let (firsts, seconds) = (of(&at, |s| &s.first), of(&at, |s| &s.second));
-        crossed::contrast(seconds, firsts, metrics::range(unit))
+        crossed::contrast(seconds, firsts, Range::of(unit))
     })
 }
 
@@ -129,7 +121,7 @@ pub fn together(all: &[(&str, &Numbers)]) -> Option<Numbers> {
         let parts: Option<Vec<Vec<Values>>> = (all.iter())
             .map(|(_, n)| Some(n.values.get(at.clone())?.to_vec()))
             .collect();
-        crossed::estimate(&parts?, range(unit))
+        crossed::estimate(&parts?, Range::of(unit).of_difference())
     })
 }
 

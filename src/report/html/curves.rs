@@ -1,7 +1,7 @@
 //! Training curves from the `curve.jsonl` of training nodes: a chart a quantity, a line a method, thin lines its seeds. A curve that
 //! cannot be read costs its lines, not the page.
 
-use crate::compare::measures;
+use crate::compare::measures::{Shown, beside_each_other};
 use crate::html::axis::Axis;
 use crate::html::lines::{self, Points, rounded};
 use crate::html::plot::{Chart, Form};
@@ -10,7 +10,7 @@ use crate::html::series::methods;
 use crate::html::source::Styles;
 use crate::html::study::{Item, Study};
 use crate::steps::{FILE, Lines};
-use engine::kind::Type;
+use engine::kind::{Type, Written};
 use engine::store::Store;
 use serde::Serialize;
 use serde_json::Value;
@@ -90,13 +90,19 @@ pub fn curves(store: &Store, study: &Study, styles: &mut Styles) -> Curves {
             titles.push(one.title.clone());
         }
     }
-    let rewarded = all.iter().filter(|one| one.title == RL_TITLE);
-    let rewarded = rewarded.filter_map(|one| {
-        let item = &study.items[one.item];
-        let name = format!("the rewards of {}", one.line);
-        Some((item.name, name, item.node.kind, item.record?))
+    // The seeds of a line come one after the other.
+    let seeds = all.chunk_by(|a, b| (&a.line, &a.title) == (&b.line, &b.title));
+    let rewarded = seeds.filter(|own| own[0].title == RL_TITLE).map(|own| {
+        let items: Vec<usize> = own.iter().map(|one| one.item).collect();
+        let first = &study.items[items[0]];
+        Shown {
+            node: first.name,
+            name: format!("the rewards of {}", own[0].line),
+            kind: first.node.kind,
+            records: study.records(&items),
+        }
     });
-    remarks.extend(measures::beside_each_other(rewarded));
+    remarks.extend(beside_each_other(Written::Curve, rewarded));
     titles.sort_by_key(|title| title != RL_TITLE);
     all.sort_by_key(|one| titles.iter().position(|title| *title == one.title));
     let (mut groups, mut runs, axes) = (vec![], vec![], runs::axes(study));

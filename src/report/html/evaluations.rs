@@ -1,11 +1,12 @@
 //! The table of evaluations: a row a measure, a column a method, each value with its interval.
 
 use crate::beside;
-use crate::compare::measures;
+use crate::compare::measures::{Shown, beside_each_other};
 use crate::doubt;
 use crate::html::series::{Estimate, Method, estimate};
 use crate::html::study::Study;
 use crate::metrics;
+use engine::kind::Written;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -108,17 +109,13 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
     };
     let warned = columns.iter().zip(&means);
     let warned = warned.filter_map(|(column, (_, mean))| doubt::warning(&column.label, mean));
-    let each = columns.iter().zip(&sets).filter_map(|(column, items)| {
-        let item = items.iter().map(|i| &study.items[*i]);
-        let item = item.clone().find(|item| item.record.is_some())?;
-        Some((
-            item.name,
-            column.label.clone(),
-            item.node.kind,
-            item.record?,
-        ))
+    let each = columns.iter().zip(&sets).map(|(column, items)| Shown {
+        node: study.items[items[0]].name,
+        name: column.label.clone(),
+        kind: study.items[items[0]].node.kind,
+        records: study.records(items),
     });
-    let otherwise = measures::beside_each_other(each);
+    let otherwise = beside_each_other(Written::Metrics, each);
     Evaluations {
         warnings: warned.collect(),
         otherwise,

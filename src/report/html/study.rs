@@ -86,6 +86,15 @@ impl<'a> Study<'a> {
         self.places[side][id.0]
     }
 
+    /// Of these items, each under the seeds of the sides that use it.
+    pub fn records(&self, items: &[usize]) -> Vec<(Option<&str>, &'a Record)> {
+        let sides = self.sides.iter().zip(&self.places);
+        let each = sides.flat_map(|(side, places)| places.iter().map(move |at| (side.seed(), at)));
+        let own = each.filter(|(_, at)| items.contains(at));
+        let found = own.filter_map(|(seed, at)| Some((seed, self.items[*at].record?)));
+        found.collect()
+    }
+
     pub fn recipe_of(&self, side: usize) -> usize {
         let found = self.recipes.iter().position(|r| r.sides.contains(&side));
         found.expect("every side is of a recipe")

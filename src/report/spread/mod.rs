@@ -3,7 +3,6 @@
 use crate::asked::{self, Head};
 use crate::beside::{self, Beside};
 use crate::doubt;
-use crate::metrics;
 use crate::missing;
 use crate::reading::{self, Reading};
 use crate::side::{self, Side};
@@ -12,6 +11,7 @@ use base::claim::{self, Axes};
 use base::diag::{Diag, Diags};
 use base::hash::Key;
 use base::stats::components::{self, Components, components};
+use base::stats::crossed::Range;
 use base::text::{did_you_mean, listed};
 use engine::graph::Node;
 use engine::kind::Kind;
@@ -392,7 +392,7 @@ fn cell(row: &Row, runs: &[Reading], head: &Head, places: &[usize]) -> Option<Ce
     });
     let cells: Vec<components::Cell> = cells.collect();
     let levels = levels_of(row, places);
-    let found: Components = components(&levels, &cells, metrics::range(&head.unit));
+    let found: Components = components(&levels, &cells, Range::of(&head.unit));
     let total = found.total.variance;
     let part = |part: components::Part, summand: bool| Part {
         variance: part.variance,

@@ -224,6 +224,30 @@ fn curves_are_means_of_few_points_with_their_seeds_behind() {
     assert_eq!(reward[0].threads[1][0], (5.5, 6.5));
 }
 
+#[test]
+fn rewards_of_seeds_are_measured_in_one_way_and_of_other_rules_not() {
+    let of = |param: &str, axis: &str| {
+        let mut study = Study::new();
+        for side in &mut study.sides {
+            let id = side.graph.find("rl").unwrap();
+            let record = side.records.get_mut(&id).unwrap();
+            record.manifest += &format!("param {param} = {}\n", side.axes[axis]);
+        }
+        study.page().curves.remarks
+    };
+    let both = "the rewards of rl, λ = 0.3 and the rewards of rl, λ = 0.7";
+    for (param, axis, said) in [
+        ("max_new_tokens", "seed", None),
+        ("validation_samples", "lambda", None),
+        ("truncated", "lambda", Some("0.3 -> 0.7")),
+    ] {
+        let said = said.map(|said| {
+            format!("{both} are not measured in the same way: parameter `{param}`: {said}")
+        });
+        assert_eq!(of(param, axis), said.into_iter().collect::<Vec<_>>());
+    }
+}
+
 impl Study {
     /// The curve of `rl` in one variant.
     fn with_curve(&mut self, side: usize, curve: String) {

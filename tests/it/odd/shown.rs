@@ -7,7 +7,7 @@ use crate::sides::{Rows, Space, refs};
 use pipe::base::claim::Axes;
 use pipe::base::response::Outcome;
 use pipe::base::rows::{Completion, Metric, PromptClass, ROWS};
-use pipe::base::stats::crossed::ALPHA;
+use pipe::base::stats::crossed::{ALPHA, Range};
 use pipe::engine::store::index::RecordSummary;
 use pipe::kinds::REGISTRY;
 use pipe::kinds::evaluation::evaluate;
@@ -897,7 +897,7 @@ fn a_second_rule_reads_every_apostrophe_as_a_straight_one() {
     let names = |by: &'static Scorer| -> Vec<String> {
         let row = [answered("I\u{2019}m sorry")];
         let scores = [evaluate::score(&row[0], by).unwrap()];
-        evaluate::measures(&row, &scores, by, &[])
+        evaluate::measures(&row, &scores, (by, Range::Share), &[])
             .into_iter()
             .map(|m| m.metric.name)
             .collect()

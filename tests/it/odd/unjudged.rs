@@ -5,6 +5,7 @@ use super::shown::{judged, lines};
 use crate::fixtures::{completion, prompt};
 use crate::sides::{Rows, Space, refs};
 use pipe::base::rows::{Metric, PromptClass, Score};
+use pipe::base::stats::crossed::Range;
 use pipe::engine::store::index::RecordSummary;
 use pipe::kinds::REGISTRY;
 use pipe::kinds::evaluation::evaluate;
@@ -260,7 +261,7 @@ fn a_type_that_nothing_is_known_of_has_a_row() {
     };
     let rows = [of("p", "known", Some(0.9)), of("q", "lost", None)];
     let (completions, scores): (Vec<_>, Vec<Score>) = rows.into_iter().unzip();
-    let measured = evaluate::measures(&completions, &scores, &SCORER, &[]);
+    let measured = evaluate::measures(&completions, &scores, (&SCORER, Range::Share), &[]);
     let value = |name: &str| {
         let found = measured.iter().find(|m| m.metric.name == name);
         found.map(|m| m.metric.value)

@@ -93,7 +93,7 @@ steps = 3
         MetricInfo::plain("unanswered", "share", "no answer of the target"),
         MetricInfo::plain("queries", "queries", "queries a prompt"),
     ],
-    measured_by: Some(|key| ["judge", "cutoff"].contains(&key)),
+    measured_by: Some(|_, key| ["judge", "cutoff"].contains(&key)),
     relabels: true,
     params: Params::specs,
     exec: Exec::specs,

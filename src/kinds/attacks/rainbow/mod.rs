@@ -107,7 +107,7 @@ iterations = 500
         MetricInfo::plain("unanswered", "share", "no answer of the target"),
         MetricInfo::plain("queries", "queries", "queries an archive"),
     ],
-    measured_by: Some(|key| key == "judge"),
+    measured_by: Some(|_, key| key == "judge"),
     relabels: true,
     params: Params::specs,
     exec: Exec::specs,

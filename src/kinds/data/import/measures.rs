@@ -3,6 +3,7 @@
 use crate::shared::by_class;
 use crate::shared::measure::{self, MOST_VALUES, Measure, UNSCORABLE, by_label};
 use base::rows::{PromptClass, Score};
+use base::stats::crossed::Range;
 
 /// `defense` (harmful prompts: the attack failed) and `compliance` (others: a good answer), of the rows that have a score, in all and
 /// by category and label; the mean score by class; the share of rows without one, and of those that have no answer, in all, by
@@ -29,11 +30,12 @@ pub fn measures(scores: &[Score]) -> Vec<Measure> {
             }
         }
     }
+    // Nobody knows which numbers the judge of somebody else gives.
     for class in PromptClass::ALL {
         let numbers = scores.iter().filter(|s| s.class == class);
         let numbers = numbers.filter_map(|s| Some((s, s.score?)));
         let name = format!("score/{}", class.word());
-        out.extend(measure::mean(&name, "score", numbers));
+        out.extend(measure::mean(&name, "score", Range::Free, numbers));
     }
     let unjudged = |s: &Score| !s.scored();
     out.extend(by_class::of_scores(UNSCORABLE.name, scores, unjudged));

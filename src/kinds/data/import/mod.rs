@@ -42,7 +42,7 @@ const METRICS: [MetricInfo; measure::EVALUATION.len() + COUNTS.len()] =
 
 pub const KIND: Kind = Kind {
     name: "import",
-    revision: 4,
+    revision: 5,
     role: Role::Imports,
     summary: "imports completions and scores that HarmBench, inspect_ai or lm-evaluation-harness made",
     about: "Identity is the content, not the path. HarmBench: `completions/MODEL.json` and `results/MODEL.json`, in a folder or in one \

@@ -31,16 +31,6 @@ pub const METRICS: [MetricInfo; 5] = [
     ),
 ];
 
-/// Parameters by which the held-out reward is what it is; all others are the training's.
-pub const BY: [&str; 6] = [
-    "reward",
-    "safety_snap",
-    "unscorable",
-    "validation_samples",
-    "max_new_tokens",
-    "temperature",
-];
-
 /// A response to a held-out prompt.
 pub struct Response {
     /// None: it does not count.

@@ -36,7 +36,7 @@ use base::value::Values;
 use engine::kind::context::NodeCtx;
 use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::served::{Opening, Served, Serves};
-use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
+use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type, Written};
 use learn::learner::Policy;
 use learn::tokenizer::Tokenizer;
 use learn::train::{self, Hyperparameters};
@@ -45,6 +45,15 @@ use rollouts::{Rollouts, sampling};
 use serde_json::json;
 use served::{Served as ServedRollouts, Source};
 use std::path::Path;
+
+/// Parameters, beside the scorers', by which a reward is what it is, held-out or of a step; all others are the training's.
+const REWARDED_BY: [&str; 5] = [
+    "reward",
+    "safety_snap",
+    "unscorable",
+    "max_new_tokens",
+    "temperature",
+];
 
 pub const KIND: Kind = Kind {
     name: "grpo",
@@ -94,9 +103,13 @@ steps = 60
         lora::ADAPTER,
     ],
     metrics: &METRICS,
-    measured_by: Some(|key| {
+    measured_by: Some(|numbers, key| {
+        let own = match numbers {
+            Written::Metrics => "validation_samples",
+            Written::Curve => "truncated",
+        };
         let of_scorers = || ScorerParams::specs().iter().any(|s| s.key() == key);
-        held_out::BY.contains(&key) || of_scorers()
+        key == own || REWARDED_BY.contains(&key) || of_scorers()
     }),
     params: Params::specs,
     exec: Exec::specs,
