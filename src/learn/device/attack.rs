@@ -27,13 +27,16 @@ use crate::sample::{self, Request, Sample, Stopped};
 pub struct There {
     weights: DeviceWeights,
     workspace: Workspace,
+    sampler: Sampler,
     computed: usize,
 }
 
 impl There {
     pub fn new(weights: DeviceWeights) -> There {
+        let (device, numerics) = (&weights.device, weights.parts.numerics());
         There {
-            workspace: Workspace::of(&weights.device),
+            workspace: Workspace::of(device),
+            sampler: Sampler::of_asked(device, &weights.config, numerics),
             weights,
             computed: 0,
         }
@@ -77,14 +80,8 @@ impl Victim for There {
         options: &sample::Options,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Vec<Sample>> {
-        let DeviceWeights {
-            device,
-            config,
-            parts,
-            ..
-        } = &self.weights;
         let requests = [request];
-        let cache = Sampler::of_asked(device, config, parts.numerics()).cache(&requests, options);
+        let cache = self.sampler.cache(&requests, options);
         let mut workspace = std::mem::take(&mut self.workspace).with_cache(cache);
         let (net, nobody) = (Net::from(&self.weights), &mut |_: &Tally| {});
         let samples = sampler::sample(net, &requests, options, nobody, stop, &mut workspace);

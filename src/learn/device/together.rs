@@ -12,7 +12,7 @@ use crate::adapter::Adapter;
 use crate::batch::MICRO_TOKENS;
 use crate::config::Config;
 use crate::decoder::Keep;
-use crate::device::card;
+use crate::device::card::{self, Card, Occupied};
 use crate::device::ledger::{self, Beside, Dims, Sampling, Training};
 use crate::device::room;
 use crate::device::states::TOGETHER;
@@ -57,46 +57,60 @@ impl Steps<'_> {
 /// On this device.
 pub fn tokens(device: &Device, config: &Config, how: &Steps) -> usize {
     let name = room::name(device);
-    at_most(name, &config.into(), &how.training(name), total(device))
+    let card = Card {
+        total: total(device),
+        others: card::on(name),
+    };
+    at_most(name, &config.into(), &how.training(name), card)
 }
 
-/// A device that samples, and what stays there besides.
+/// A device that samples with a model, and what stays there besides.
 #[derive(Debug)]
 pub struct Sampler {
     place: Place,
     total: Option<u64>,
     model: Dims,
     beside: Beside,
+    occupied: Occupied,
 }
 
 impl Sampler {
     /// Of a model that is trained so.
     pub fn of_trained(device: &Device, config: &Config, how: &Steps) -> Sampler {
         let training = how.training(room::name(device));
-        Sampler {
-            beside: Beside::trained(&config.into(), &training),
-            ..Sampler::of_asked(device, config, how.numerics)
-        }
+        let beside = Beside::trained(&config.into(), &training);
+        Sampler::new(device, config, how.numerics, beside)
     }
 
     /// Of a model that is only asked.
     pub fn of_asked(device: &Device, config: &Config, numerics: Numerics) -> Sampler {
         let place = Place::new(room::name(device), Some(numerics));
-        let model = config.into();
+        let beside = Beside::asked(&config.into(), place.into());
+        Sampler::new(device, config, numerics, beside)
+    }
+
+    fn new(device: &Device, config: &Config, numerics: Numerics, beside: Beside) -> Sampler {
+        let name = room::name(device);
         Sampler {
-            place,
+            place: Place::new(name, Some(numerics)),
             total: total(device),
-            beside: Beside::asked(&model, place.into()),
-            model,
+            model: config.into(),
+            occupied: Occupied::new(name, beside.bytes()),
+            beside,
         }
     }
 
-    /// Bytes that the cache of these samples may take. Another one for every call: what passes beside it hangs on how many rows there are
-    /// and how long they may become, and of a small call a larger cache takes no more. The same call has the same, whatever came before.
+    /// Bytes that the cache of these samples may take, beside all models that this process has there. Another one for every call: what
+    /// passes beside it hangs on how many rows there are and how long they may become, and of a small call a larger cache takes no more.
+    /// The same call has the same, whatever was sampled before.
     pub fn cache(&self, requests: &[Request], options: &Options) -> u64 {
         let lengths = || requests.iter().map(|r| (r.prompt.len(), r.samples));
         let rows = (options.batch_rows, options.max_new_tokens);
-        let device = (self.place, self.total);
+        let card = Card {
+            total: self.total,
+            others: self.occupied.others(),
+        };
+        let device = (self.place, card);
         Sampling::new(device, (&self.model, &self.beside), lengths, rows).cache_bytes
     }
 }
@@ -107,11 +121,11 @@ fn total(device: &Device) -> Option<u64> {
 
 /// The same by the shapes: as many as a device of so many bytes has room for, and those of a micro-batch at least. Of `how`
 /// the tokens do not count.
-pub fn at_most(device: DeviceName, model: &Dims, how: &Training, total: Option<u64>) -> usize {
+pub fn at_most(device: DeviceName, model: &Dims, how: &Training, card: impl Into<Card>) -> usize {
     if !device.is_gpu() {
         return MICRO_TOKENS;
     }
-    let room = card::room(total);
+    let room = card.into().room();
     let fits = |tokens: &usize| {
         let all = *tokens as u64;
         let how = Training {

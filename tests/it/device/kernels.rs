@@ -366,7 +366,8 @@ fn logits_both_ways() {
                     };
                     let dz = logits::gradient(z.copy()?, &slopes, 0.8, act)?;
                     let logp = stats.logp.expect("of targets");
-                    Ok(vec![logp, stats.lse, stats.entropy, stats.greedy, dz])
+                    let greedy = (stats.greedy.to_dtype(DType::F32)? + 1.0)?;
+                    Ok(vec![logp, stats.lse, stats.entropy, greedy, dz])
                 });
             }
         }

@@ -8,6 +8,7 @@ use base::text::bytes;
 use engine::kind::estimate::{DeviceMemory, ModelSize, NodePreview, Work};
 use learn::batch::STATES_TOGETHER;
 use learn::decoder::Keep;
+use learn::device::card::Card;
 use learn::device::ledger::{self, Beside, Dims, Ledger, Sampling};
 use learn::device::together;
 use learn::labels;
@@ -49,11 +50,24 @@ fn one(place: Place, model: &ModelSize, how: &Training) -> ledger::Training {
     }
 }
 
+/// Its memory, beside the models of the node that were counted before.
+fn card(device: DeviceName, work: &Work) -> Card {
+    let others = work.device_memory.as_ref();
+    Card {
+        total: placed::total(device),
+        others: others.map_or(0, |held| held.bytes as u64),
+    }
+}
+
 /// As many micro-batches as go through such a device together, of those that a step has.
-fn steps(place: Place, dims: &Dims, model: &ModelSize, how: &Training) -> ledger::Training {
+fn steps(
+    (place, card): (Place, Card),
+    dims: &Dims,
+    model: &ModelSize,
+    how: &Training,
+) -> ledger::Training {
     let one = one(place, model, how);
-    let total = placed::total(place.device);
-    let together = together::at_most(place.device, dims, &one, total) as u64;
+    let together = together::at_most(place.device, dims, &one, card) as u64;
     let of_step = (how.rows * how.longest) as u64;
     let tokens = together.min(of_step).max(one.tokens);
     ledger::Training {
@@ -77,14 +91,13 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// With this model, and what else of it stays on the device.
-    fn of(self, place: Place, model: &Dims, beside: &Beside) -> Ledger {
+    fn of(self, device: (Place, Card), model: &Dims, beside: &Beside) -> Ledger {
         let [samples, prompt, written] =
             [self.samples.max(1.0), self.prompt, self.written].map(|n| n as usize);
         // As many as begin before the first have ended, and one more: others are alike.
         let prompts = self.at_once.div_ceil(samples) + 1;
         let prompts = (self.prompts.max(1.0).ceil() as usize).min(prompts);
         let lengths = || std::iter::repeat_n((prompt, samples), prompts);
-        let device = (place, placed::total(place.device));
         let rows = (self.at_once, written);
         Sampling::new(device, (model, beside), lengths, rows).ledger(model, beside)
     }
@@ -113,11 +126,12 @@ pub(crate) fn train(
         return;
     }
     let dims = dims(model);
-    let steps = steps(place, &dims, model, how);
+    let there = (place, card(device, work));
+    let steps = steps(there, &dims, model, how);
     let mut ledger = ledger::training(&dims, &steps);
     let beside = Beside::trained(&dims, &steps);
     for rows in rollouts {
-        ledger = ledger::both(ledger, rows.of(place, &dims, &beside));
+        ledger = ledger::both(ledger, rows.of(there, &dims, &beside));
     }
     // The host holds the weights before they go there, and a snapshot of what is trained for a checkpoint; weights that are rounded
     // below an adapter it has for as long as that is trained.
@@ -139,7 +153,8 @@ pub(crate) fn sample(work: &mut Work, preview: &NodePreview, model: &ModelSize, 
         return;
     }
     let dims = dims(model);
-    let ledger = rows.of(place, &dims, &Beside::asked(&dims, place.into()));
+    let there = (place, card(device, work));
+    let ledger = rows.of(there, &dims, &Beside::asked(&dims, place.into()));
     take(work, device, &ledger, F32 * model.parameters + REST);
 }
 
@@ -249,7 +264,10 @@ pub(crate) fn attack(work: &mut Work, preview: &NodePreview, model: &ModelSize, 
             written: how.written,
         };
         let beside = Beside::asked(&dims, place.into());
-        ledger = ledger::both(ledger, checked.of(place, &dims, &beside));
+        ledger = ledger::both(
+            ledger,
+            checked.of((place, card(device, work)), &dims, &beside),
+        );
     }
     // The weights stay, and the gradient is looked through.
     let host = model.parameters + 2.0 * how.suffix * model.vocabulary;
@@ -273,7 +291,7 @@ pub(crate) fn reroute(
         ..*model
     };
     let most = (STATES_TOGETHER.max(how.longest as usize)) as u64;
-    let mut steps = steps(place, &dims, &shorter, how);
+    let mut steps = steps((place, card(device, work)), &dims, &shorter, how);
     // No token is scored. What every state's gradient takes beside that of a block's output is less than the way back through a block.
     (steps.tokens, steps.scored) = (steps.tokens.min(most), 0);
     // With the adapter, without, and the gradient of both; the whole model waits for what is trained of it.

@@ -4,7 +4,7 @@
 use super::block::Pass;
 use super::buffers::{Buffer, By, Dims, buffer};
 use super::{Ledger, Training, logits_at_once, resident, rows_of_logits};
-use crate::device::card;
+use crate::device::card::Card;
 use crate::device::ragged::CACHE;
 use crate::device::sample::pages::{PAGE, Page};
 use crate::device::sample::prompts::TOGETHER;
@@ -21,6 +21,10 @@ pub struct Beside {
 }
 
 impl Beside {
+    pub fn bytes(&self) -> u64 {
+        self.buffers.iter().map(|buffer| buffer.bytes).sum()
+    }
+
     /// A model that is asked.
     pub fn asked(model: &Dims, by: By) -> Beside {
         Beside {
@@ -50,9 +54,9 @@ pub struct Sampling {
 
 impl Sampling {
     /// Of prompts of such lengths with so many samples each, of which so many rows go at once, of up to so many tokens each; on such a
-    /// device, which has so many bytes in all, with a cache as large as it gives.
+    /// device, which has such a memory, with a cache as large as it gives.
     pub fn new<I: Iterator<Item = (usize, usize)>>(
-        (place, total): (Place, Option<u64>),
+        (place, card): (Place, impl Into<Card>),
         (model, beside): (&Dims, &Beside),
         requests: impl Fn() -> I,
         at_once_and_new: (usize, usize),
@@ -64,7 +68,7 @@ impl Sampling {
             cache_bytes: 0,
         };
         how.cache_bytes = match place.device.is_gpu() {
-            true => how.cache_of(total, model, beside),
+            true => how.cache_of(card.into(), model, beside),
             false => CACHE,
         };
         how
@@ -72,10 +76,10 @@ impl Sampling {
 
     /// Half of the GPU, and no more than is left beside what stays there and what passes while prompts are computed and a step is, of rows
     /// that leave their pages.
-    fn cache_of(&self, total: Option<u64>, model: &Dims, beside: &Beside) -> u64 {
-        let others = self.passing(model, &beside.buffers, beside.adapted);
-        let left = card::room(total).saturating_sub(others.bytes());
-        left.min(card::all(total) / 2)
+    fn cache_of(&self, card: Card, model: &Dims, beside: &Beside) -> u64 {
+        let passing = self.passing(model, &beside.buffers, beside.adapted);
+        let left = card.room().saturating_sub(passing.bytes());
+        left.min(card.all() / 2)
     }
 
     /// Samples of a model beside these.
