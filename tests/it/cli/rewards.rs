@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const WORLD: &str = r#"
@@ -401,7 +403,13 @@ fn many_ask_at_once_and_nothing_is_asked_twice() {
 
 #[test]
 fn a_server_that_is_killed_loses_no_answer_that_was_paid() {
-    let server = Server::new(|_, _| Act::Late(Duration::from_millis(30)));
+    // Those behind the fifteenth are under way until the kill, however late it comes.
+    let alive = Arc::new(AtomicBool::new(true));
+    let slow = Arc::clone(&alive);
+    let server = Server::new(move |_, n| {
+        let waits = n >= 15 && slow.load(Ordering::SeqCst);
+        Act::Late(Duration::from_millis(if waits { 5000 } else { 30 }))
+    });
     let space = Space::with(&moderated(&server.url(), "moderation.concurrency = 2"));
     let texts = texts("paid", 40);
     let rows: Vec<Value> = texts.iter().map(|text| row(text)).collect();
@@ -415,6 +423,7 @@ fn a_server_that_is_killed_loses_no_answer_that_was_paid() {
         served.signal(Signal::KILL);
         assert!(asked.join().unwrap().is_err(), "no answer came");
     });
+    alive.store(false, Ordering::SeqCst);
     let before = server.requests();
     assert!((15..40).contains(&before));
     let again = Serving::new(&space);
