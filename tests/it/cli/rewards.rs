@@ -403,7 +403,7 @@ fn many_ask_at_once_and_nothing_is_asked_twice() {
 
 #[test]
 fn a_server_that_is_killed_loses_no_answer_that_was_paid() {
-    // Those behind the fifteenth are under way until the kill, however late it comes.
+    // The two behind the fifteenth are under way until the kill, however late it comes.
     let alive = Arc::new(AtomicBool::new(true));
     let slow = Arc::clone(&alive);
     let server = Server::new(move |_, n| {
@@ -419,13 +419,15 @@ fn a_server_that_is_killed_loses_no_answer_that_was_paid() {
         let asked = scope.spawn(|| {
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| served.post(&question)))
         });
-        wait_until(|| server.requests() >= 15);
+        wait_until(|| server.requests() == 17);
+        // What was answered is kept in less, however busy the disk.
+        std::thread::sleep(Duration::from_secs(1));
         served.signal(Signal::KILL);
         assert!(asked.join().unwrap().is_err(), "no answer came");
     });
     alive.store(false, Ordering::SeqCst);
     let before = server.requests();
-    assert!((15..40).contains(&before));
+    assert_eq!(before, 17);
     let again = Serving::new(&space);
     let expected: Vec<_> = texts.iter().map(|text| worth(text)).collect();
     assert_eq!(again.rewards(&rows), expected);
